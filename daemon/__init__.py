@@ -1,0 +1,1 @@
+"""medalliond: a drop-folder daemon that turns files into trustworthy tables."""

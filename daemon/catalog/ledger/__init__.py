@@ -1,0 +1,38 @@
+"""The ledger: what arrived, what is planned, what was done; the crash-recovery state of one root.
+
+`Ledger` gathers its parts, one per user of it: `intake` (landing), `promotions` and `rest` (scheduling),
+`models` (scheduling); `views` serves the command line, read-only.
+"""
+
+from pathlib import Path
+from typing import Self
+
+from daemon.catalog.ledger.intake import IntakeLedger
+from daemon.catalog.ledger.models import ModelLedger
+from daemon.catalog.ledger.promotions import PromotionLedger
+from daemon.catalog.ledger.rest import RestLedger
+from daemon.catalog.ledger.store import IllegalChangeError, Store
+from daemon.catalog.ledger.views import LedgerViews
+
+__all__ = ["IllegalChangeError", "Ledger", "LedgerViews"]
+
+
+class Ledger:
+    """The one writer of a root's state. Safe to use from the parent's threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.intake = IntakeLedger(store)
+        self.promotions = PromotionLedger(store)
+        self.rest = RestLedger(store)
+        self.models = ModelLedger(store)
+        self.views = LedgerViews(store)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open or make the ledger at `path`. Raises HaltError when it is damaged or newer than this program."""
+        return cls(Store.open(path))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._store.close()

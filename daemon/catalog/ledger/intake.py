@@ -1,0 +1,125 @@
+"""The ledger's part for landing: a claim is intended, then confirmed by what the disk shows. Called by landing.intake."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from daemon.catalog.ledger.promotions import plan
+from daemon.catalog.ledger.store import Row, Store
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimIntent:
+    """One file about to be renamed from `landing_path` to `claimed_path` (both relative to the root)."""
+
+    name: str
+    landing_path: Path
+    claimed_path: Path
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClaim:
+    """A claim the ledger knows as intended and not yet confirmed."""
+
+    batch_id: str
+    key: TableKey
+    intents: tuple[ClaimIntent, ...]
+
+
+class IntakeLedger:
+    """Batches in the making."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def intend(self, batch_id: str, key: TableKey, intents: Sequence[ClaimIntent], now: datetime) -> None:
+        """Write down which files are about to be renamed, before the first rename."""
+        with self._store.transaction() as tx:
+            tx.execute(
+                "INSERT INTO batches (batch_id, domain, table_name, state, created_at) VALUES (?, ?, ?, 'claiming', ?)",
+                (batch_id, *key, now.isoformat()),
+            )
+            tx.execute_many(
+                "INSERT INTO files (batch_id, ordinal, domain, table_name, name, landing_path, claimed_path, size, "
+                "mtime_ns, inode, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'claiming')",
+                (
+                    (
+                        batch_id,
+                        ordinal,
+                        *key,
+                        intent.name,
+                        os.fsencode(intent.landing_path),
+                        os.fsencode(intent.claimed_path),
+                        intent.size,
+                        intent.mtime_ns,
+                        intent.inode,
+                    )
+                    for ordinal, intent in enumerate(intents)
+                ),
+            )
+
+    def confirm(
+        self, batch_id: str, claimed: Mapping[int, tuple[int, int]], transition_id: str, now: datetime
+    ) -> bool:
+        """Turn an intended claim into an open batch with its first promotion planned.
+
+        `claimed` holds size and mtime_ns, by ordinal, of the files that are in the claimed folder. The others vanished,
+        or stay in landing for the next sweep. Returns False, and cancels the batch, when no file is left.
+        """
+        with self._store.transaction() as tx:
+            tx.execute_many(
+                "UPDATE files SET state = 'claimed', size = ?, mtime_ns = ? WHERE batch_id = ? AND ordinal = ?",
+                [(size, mtime_ns, batch_id, ordinal) for ordinal, (size, mtime_ns) in claimed.items()],
+            )
+            tx.execute(
+                "UPDATE files SET state = 'vanished', at_rest = 1 WHERE batch_id = ? AND state = 'claiming'",
+                (batch_id,),
+            )
+            state = "open" if claimed else "cancelled"
+            tx.execute("UPDATE batches SET state = ? WHERE batch_id = ?", (state, batch_id))
+            if claimed:
+                plan(tx, batch_id, Layer.STAGED, transition_id, now)
+        return bool(claimed)
+
+    def open_claims(self) -> list[OpenClaim]:
+        """Claims that a crash left between intent and confirmation, oldest first."""
+        batches = self._store.rows("SELECT * FROM batches WHERE state = 'claiming' ORDER BY batch_id")
+        return [
+            OpenClaim(
+                batch["batch_id"],
+                TableKey(batch["domain"], batch["table_name"]),
+                tuple(
+                    _intent(row)
+                    for row in self._store.rows(
+                        "SELECT * FROM files WHERE batch_id = ? ORDER BY ordinal", (batch["batch_id"],)
+                    )
+                ),
+            )
+            for batch in batches
+        ]
+
+    def kept_in_landing(self) -> dict[Path, tuple[int, int]]:
+        """Files that were ingested and stay where they were dropped (`archive: keep`): path -> (size, mtime_ns)."""
+        rows = self._store.rows(
+            "SELECT landing_path, size, mtime_ns FROM files "
+            "WHERE resting_path = landing_path AND at_rest = 1 ORDER BY file_id"
+        )
+        return {Path(os.fsdecode(row["landing_path"])): (row["size"], row["mtime_ns"]) for row in rows}
+
+
+def _intent(row: Row) -> ClaimIntent:
+    return ClaimIntent(
+        name=row["name"],
+        landing_path=Path(os.fsdecode(row["landing_path"])),
+        claimed_path=Path(os.fsdecode(row["claimed_path"])),
+        size=row["size"],
+        mtime_ns=row["mtime_ns"],
+        inode=row["inode"],
+    )

@@ -1,0 +1,116 @@
+"""The ledger's part for what comes after: dropped files go to rest, withdrawn layer files are removed. Called by scheduling.
+
+A destination is written down before the move, so that a crash between the two neither loses nor doubles a file.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from daemon.catalog.ledger.store import Store
+from daemon.catalog.promotion import TableKey
+
+
+@dataclass(frozen=True, slots=True)
+class RestlessFile:
+    """A dropped file whose fate is settled and which still lies among the claimed ones. Paths are relative to the root.
+
+    `fate` is ingested, duplicate or set_aside; `destination` is None until it is planned.
+    """
+
+    file_id: int
+    batch_id: str
+    ordinal: int
+    name: str
+    landing_path: Path
+    claimed_path: Path
+    fate: str
+    kind: str | None
+    reason: str | None
+    sha256: str | None
+    rows: int | None
+    size: int
+    destination: Path | None
+
+
+class RestLedger:
+    """Files on their way to the archive, the quarantine or back to landing; layer files on their way out."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def tables(self) -> list[TableKey]:
+        """Tables with files that are not yet at rest."""
+        rows = self._store.rows(
+            "SELECT DISTINCT domain, table_name FROM files WHERE at_rest = 0 "
+            "AND state IN ('ingested', 'duplicate', 'set_aside')"
+        )
+        return [TableKey(*row) for row in rows]
+
+    def restless(self, key: TableKey, limit: int) -> list[RestlessFile]:
+        """Up to `limit` files of a table that are not yet at rest, oldest first."""
+        rows = self._store.rows(
+            "SELECT * FROM files WHERE domain = ? AND table_name = ? AND at_rest = 0 "
+            "AND state IN ('ingested', 'duplicate', 'set_aside') ORDER BY file_id LIMIT ?",
+            (*key, limit),
+        )
+        return [
+            RestlessFile(
+                file_id=row["file_id"],
+                batch_id=row["batch_id"],
+                ordinal=row["ordinal"],
+                name=row["name"],
+                landing_path=Path(os.fsdecode(row["landing_path"])),
+                claimed_path=Path(os.fsdecode(row["claimed_path"])),
+                fate=row["state"],
+                kind=row["kind"],
+                reason=row["reason"],
+                sha256=row["sha256"],
+                rows=row["rows"],
+                size=row["size"],
+                destination=None if row["resting_path"] is None else Path(os.fsdecode(row["resting_path"])),
+            )
+            for row in rows
+        ]
+
+    def is_taken(self, destination: Path) -> bool:
+        """Whether some file rests at this path already, or is on its way to it."""
+        return (
+            self._store.row("SELECT 1 FROM files WHERE resting_path = ? LIMIT 1", (os.fsencode(destination),))
+            is not None
+        )
+
+    def plan(self, destinations: Sequence[tuple[int, Path]]) -> None:
+        """Write down where each file (by id) is about to be moved."""
+        with self._store.transaction() as tx:
+            tx.execute_many(
+                "UPDATE files SET resting_path = ? WHERE file_id = ?",
+                [(os.fsencode(destination), file_id) for file_id, destination in destinations],
+            )
+
+    def at_rest(self, file_ids: Sequence[int]) -> None:
+        """Write down that these files have arrived, or were deleted as the contract says."""
+        with self._store.transaction() as tx:
+            tx.execute_many(
+                "UPDATE files SET at_rest = 1 WHERE file_id = ?", [(file_id,) for file_id in file_ids]
+            )
+
+    def removals(self, now: datetime) -> list[Path]:
+        """Layer files and generations that no longer count and may be removed by now, relative to the root."""
+        rows = self._store.rows("SELECT path FROM removals WHERE due_at <= ?", (now.isoformat(),))
+        return [Path(row["path"]) for row in rows]
+
+    def plan_removals(self, paths: Sequence[Path], due_at: datetime) -> None:
+        """Write down files or folders to remove from `due_at` on."""
+        with self._store.transaction() as tx:
+            tx.execute_many(
+                "INSERT OR IGNORE INTO removals VALUES (?, ?)",
+                [(str(path), due_at.isoformat()) for path in paths],
+            )
+
+    def removed(self, paths: Sequence[Path]) -> None:
+        """Write down that these are gone."""
+        with self._store.transaction() as tx:
+            tx.execute_many("DELETE FROM removals WHERE path = ?", [(str(path),) for path in paths])

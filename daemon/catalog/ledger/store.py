@@ -1,0 +1,162 @@
+"""The ledger's SQLite file: opening, migrating, one writer, transactions. The only module that imports sqlite3.
+
+WAL with `synchronous=FULL`: what a transaction committed survives a power cut (design/facts: NORMAL lost every row).
+Used by the other modules of this package through `Store`.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from daemon.catalog.ledger.schema import MIGRATIONS
+from daemon.errors import HaltError, RetryLaterError
+
+Row = sqlite3.Row
+
+
+class IllegalChangeError(Exception):
+    """A state was changed in a way `schema.LEGAL_CHANGES` does not know: a bug, never an input's fault."""
+
+
+class Store:
+    """One connection, shared by the parent's threads under one lock."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the ledger for writing, made new where there is none, migrated where it is older.
+
+        Raises HaltError for a ledger that is damaged or newer than this program; it is never replaced by an empty one.
+        """
+        try:
+            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            connection.row_factory = Row
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")
+            connection.execute("PRAGMA busy_timeout=5000")
+            _check(connection, path)
+            _migrate(connection, path)
+        except sqlite3.OperationalError as error:
+            raise HaltError(
+                f"{path}: the ledger cannot be opened: {error}. Check the disk and permissions."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise HaltError(_damaged(path, str(error))) from error
+        return cls(connection)
+
+    @classmethod
+    def read_only(cls, path: Path) -> Self:
+        """Open the ledger beside a running daemon, for reading. Raises HaltError where there is none or it is unusable."""
+        if not path.exists():
+            raise HaltError(f"{path}: there is no ledger here yet; `medalliond run` or `drain` makes one.")
+        try:
+            connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            )
+            connection.row_factory = Row
+            connection.execute("PRAGMA busy_timeout=5000")
+            _refuse_newer(_version(connection), path)
+        except sqlite3.DatabaseError as error:
+            raise HaltError(_damaged(path, str(error))) from error
+        return cls(connection)
+
+    def close(self) -> None:
+        """Close the connection; the last one to close folds the WAL into the file."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Self]:
+        """All or nothing, durable when it returns. Raises IllegalChangeError; RetryLaterError when the disk refuses."""
+        with self._lock:
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self
+                except BaseException:
+                    self._connection.execute("ROLLBACK")
+                    raise
+                self._commit()
+            except sqlite3.IntegrityError as error:
+                raise IllegalChangeError(str(error)) from error
+            except sqlite3.OperationalError as error:
+                raise RetryLaterError(f"the ledger could not be written: {error}") from error
+
+    def _commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
+        """Run a statement of an open transaction and return the number of rows it changed."""
+        return self._connection.execute(sql, values).rowcount
+
+    def execute_many(self, sql: str, values: Iterable[Sequence[Any]]) -> None:
+        """Run one statement for many rows, within an open transaction."""
+        self._connection.executemany(sql, values)
+
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
+        """Everything a query gives."""
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
+        """The first row of a query, None if it gives none."""
+        with self._lock:
+            found: Row | None = self._connection.execute(sql, values).fetchone()
+            return found
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise HaltError(_damaged(path, found))
+
+
+def _refuse_newer(version: int, path: Path) -> None:
+    if version > len(MIGRATIONS):
+        raise HaltError(
+            f"{path}: the ledger has version {version}, this medalliond knows up to {len(MIGRATIONS)}. "
+            "Install the newer medalliond again; it is not touched."
+        )
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    version = _version(connection)
+    _refuse_newer(version, path)
+    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        raise HaltError(_damaged(path, "it holds tables that are not medalliond's"))
+    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+    if version == 0:
+        _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    """Make the new ledger's name durable. Lake, which owns directory syncs, stands above this floor."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _damaged(path: Path, found: str) -> str:
+    return (
+        f"{path}: the ledger is damaged ({found}). Nothing was changed. Restore it from a backup, or move it away together "
+        "with data/ and drop the files of data/archive/ into landing/ again."
+    )

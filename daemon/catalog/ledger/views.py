@@ -1,0 +1,262 @@
+"""What the ledger knows, for people: read-only views for the command line, beside a running daemon or without one."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from daemon.catalog.ledger.store import Row, Store
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer, LayerTransitionLog
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTotals:
+    """A layer of a table: the number of its published `generation`, its `rows` and `files`."""
+
+    key: TableKey
+    layer: Layer
+    generation: int
+    rows: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A promotion that failed at least once and is still due."""
+
+    key: TableKey
+    batch_id: str
+    target: Layer
+    attempt: int
+    kind: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A dropped file as the ledger knows it; `resting_path` (relative to the root) is where it lies now, if at rest."""
+
+    batch_id: str
+    key: TableKey
+    name: str
+    size: int
+    sha256: str | None
+    rows: int | None
+    state: str
+    kind: str | None
+    reason: str | None
+    resting_path: str | None
+    claimed_path: str
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinedRecords:
+    """Records of one batch that one rule set aside; they stand in the Parquet file `path`, relative to the root."""
+
+    key: TableKey
+    batch_id: str
+    layer: Layer
+    rule: str
+    rows: int
+    path: str
+    at: str
+
+
+class LedgerViews:
+    """Questions people ask."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open the ledger at `path` for reading only. Raises HaltError when there is none, or it is unusable."""
+        return cls(Store.read_only(path))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._store.close()
+
+    def layers(self) -> list[LayerTotals]:
+        """Totals of every layer of every table."""
+        rows = self._store.rows("SELECT * FROM layers ORDER BY domain, table_name")
+        return [
+            LayerTotals(_key(row), Layer(row["layer"]), row["generation"], row["rows"], row["files"])
+            for row in rows
+        ]
+
+    def batches_in_flight(self) -> dict[TableKey, int]:
+        """Batches claimed and not yet done, per table."""
+        rows = self._store.rows(
+            "SELECT domain, table_name, count(*) AS batches FROM batches WHERE state IN ('claiming', 'open') GROUP BY 1, 2"
+        )
+        return {_key(row): row["batches"] for row in rows}
+
+    def failures(self) -> list[Failure]:
+        """Promotions that are due and have failed, oldest batch first."""
+        rows = self._store.rows(
+            "SELECT * FROM promotions WHERE state = 'planned' AND error IS NOT NULL ORDER BY batch_id, target_layer"
+        )
+        return [
+            Failure(
+                _key(row),
+                row["batch_id"],
+                Layer(row["target_layer"]),
+                row["attempt"],
+                row["error_kind"],
+                row["error"],
+            )
+            for row in rows
+        ]
+
+    def model_failures(self) -> dict[TableKey, str]:
+        """Gold models whose last refresh failed, with the error."""
+        rows = self._store.rows("SELECT * FROM models WHERE error IS NOT NULL")
+        return {_key(row): row["error"] for row in rows}
+
+    def set_aside(self, key: TableKey | None = None) -> list[KnownFile]:
+        """Whole files that were set aside, newest first; of one table, or of all."""
+        return self._files("state = 'set_aside'", (), key)
+
+    def quarantined(self, key: TableKey | None = None) -> list[QuarantinedRecords]:
+        """Records that were set aside, newest first; of one table, or of all."""
+        where, values = _of(key)
+        rows = self._store.rows(
+            f"SELECT * FROM quarantine WHERE {where} ORDER BY transition_id DESC, rule",  # noqa: S608 - `where` is ours
+            values,
+        )
+        return [
+            QuarantinedRecords(
+                _key(row),
+                row["batch_id"],
+                Layer(row["layer"]),
+                row["rule"],
+                row["rows"],
+                row["path"],
+                row["at"],
+            )
+            for row in rows
+        ]
+
+    def files_of_batch(self, batch_id: str) -> list[KnownFile]:
+        """The dropped files of a batch."""
+        return self._files("batch_id = ?", (batch_id,), None)
+
+    def files_named(self, name: str) -> list[KnownFile]:
+        """Every delivery of a file, by its name relative to landing, or by its last part; newest first."""
+        exact = self._files("name = ?", (name,), None)
+        return exact or self._files("name LIKE ? ESCAPE '\\'", (f"%/{_literal(name)}",), None)
+
+    def transitions_of_batch(self, batch_id: str) -> list[LayerTransitionLog]:
+        """What was done to a batch, in order."""
+        rows = self._store.rows(
+            "SELECT record FROM transitions WHERE batch_id = ? ORDER BY completed_at, transition_id",
+            (batch_id,),
+        )
+        return [_log(row) for row in rows]
+
+    def transitions_of_table(self, key: TableKey, limit: int) -> list[LayerTransitionLog]:
+        """The newest `limit` transitions of a table, newest first."""
+        rows = self._store.rows(
+            "SELECT record FROM transitions WHERE domain = ? AND table_name = ? ORDER BY transition_id DESC LIMIT ?",
+            (*key, limit),
+        )
+        return [_log(row) for row in rows]
+
+    def batch(self, batch_id: str) -> dict[str, Any] | None:
+        """The row of a batch: its table, state, parent and times; None if the ledger knows no such batch."""
+        row = self._store.row("SELECT * FROM batches WHERE batch_id = ?", (batch_id,))
+        return dict(row) if row else None
+
+    def batches_of_table(self, key: TableKey, limit: int) -> list[str]:
+        """The newest `limit` batches that have done anything for a table or model, newest first."""
+        rows = self._store.rows(
+            "SELECT batch_id FROM batches WHERE domain = ? AND table_name = ? UNION "
+            "SELECT batch_id FROM transitions WHERE domain = ? AND table_name = ? ORDER BY 1 DESC LIMIT ?",
+            (*key, *key, limit),
+        )
+        return [row["batch_id"] for row in rows]
+
+    def newest_batch(self) -> str | None:
+        """The id of the newest batch of the root: it tells when, by the clock of that time, it was made."""
+        row = self._store.row("SELECT max(batch_id) AS newest FROM batches")
+        return row["newest"] if row else None
+
+    def kept_in_landing(self) -> dict[str, tuple[int, int]]:
+        """Files that were ingested and stay where they were dropped: path relative to the root -> (size, mtime_ns)."""
+        rows = self._store.rows(
+            "SELECT landing_path, size, mtime_ns FROM files "
+            "WHERE resting_path = landing_path AND at_rest = 1 ORDER BY file_id"
+        )
+        return {os.fsdecode(row["landing_path"]): (row["size"], row["mtime_ns"]) for row in rows}
+
+    def version(self) -> int:
+        """The version of the ledger's tables."""
+        row = self._store.row("PRAGMA user_version")
+        return row["user_version"] if row else 0
+
+    def damage(self) -> str | None:
+        """What SQLite's quick check finds wrong with the file, None when it is whole."""
+        row = self._store.row("PRAGMA quick_check(1)")
+        return None if row is None or row["quick_check"] == "ok" else str(row["quick_check"])
+
+    def tables(self) -> list[TableKey]:
+        """Every table and model that has anything in any layer, or a batch on its way."""
+        rows = self._store.rows(
+            "SELECT domain, table_name FROM layers UNION SELECT domain, table_name FROM batches ORDER BY 1, 2"
+        )
+        return [_key(row) for row in rows]
+
+    def files_at_rest(self) -> int:
+        """Dropped files that have reached their end: archive, quarantine, or landing again."""
+        row = self._store.row("SELECT (SELECT max(file_id) FROM files) - count(*) AS files FROM files WHERE at_rest = 0")
+        return (row["files"] or 0) if row else 0
+
+    def counts(self) -> dict[str, int]:
+        """Files by state, over the whole root."""
+        rows = self._store.rows("SELECT state, count(*) AS files FROM files GROUP BY state")
+        return {row["state"]: row["files"] for row in rows}
+
+    def _files(self, condition: str, values: tuple[str, ...], key: TableKey | None) -> list[KnownFile]:
+        where, more = _of(key)
+        rows = self._store.rows(
+            f"SELECT * FROM files WHERE {condition} AND {where} ORDER BY file_id DESC",  # noqa: S608 - both are ours
+            (*values, *more),
+        )
+        return [
+            KnownFile(
+                batch_id=row["batch_id"],
+                key=_key(row),
+                name=row["name"],
+                size=row["size"],
+                sha256=row["sha256"],
+                rows=row["rows"],
+                state=row["state"],
+                kind=row["kind"],
+                reason=row["reason"],
+                resting_path=_text(row["resting_path"]) if row["at_rest"] else None,
+                claimed_path=_text(row["claimed_path"]) or "",
+            )
+            for row in rows
+        ]
+
+
+def _key(row: Row) -> TableKey:
+    return TableKey(row["domain"], row["table_name"])
+
+
+def _log(row: Row) -> LayerTransitionLog:
+    return LayerTransitionLog.model_validate_json(row["record"])
+
+
+def _of(key: TableKey | None) -> tuple[str, tuple[str, ...]]:
+    return ("1", ()) if key is None else ("domain = ? AND table_name = ?", tuple(key))
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _text(path: bytes | None) -> str | None:
+    return None if path is None else path.decode("utf-8", "replace")

@@ -1,0 +1,154 @@
+"""The words of a promotion between the chain (scheduling), the workers (pipeline) and the ledger; plain, picklable data.
+
+A *promotion* is a planned hop of a batch, an *outcome* what one attempt did, in memory. Nothing here touches a disk.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from daemon.catalog.contract import Contract
+from daemon.catalog.transition import Layer, LayerTransitionLog
+
+
+class TableKey(NamedTuple):
+    """A table's name: `domain` and `table`, both slugs that are safe as folder names."""
+
+    domain: str
+    table: str
+
+    def __str__(self) -> str:
+        """As people write it: `domain.table`."""
+        return f"{self.domain}.{self.table}"
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedFile:
+    """A dropped file that now is ours: `name` is its path relative to landing as it was dropped (`_source_file`),
+    `path` where its bytes are, `size` in bytes and `mtime_ns` as they were when it was claimed.
+    """
+
+    file_id: int
+    name: str
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFile:
+    """A Parquet file of a layer. `name` is the file's name within its generation folder, `size` its bytes."""
+
+    batch_id: str
+    name: str
+    rows: int
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionItem:
+    """One batch within a promotion call. `planned_at` becomes `_ingested_at`, so that a redo writes the same rows.
+
+    Landing -> staged has `sources`; every hop above has `source`, the file of the layer below. `replaces` is the file of
+    the target layer that this promotion rewrites (a re-promotion after cross-batch dedup), None for a batch's first.
+    """
+
+    transition_id: str
+    batch_id: str
+    planned_at: datetime
+    attempt: int
+    sources: tuple[ClaimedFile, ...] = ()
+    source: LayerFile | None = None
+    replaces: LayerFile | None = None
+    supersedes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionTask:
+    """What a worker needs to carry `items` of one table up to `target`; committed together or not at all.
+
+    `known_hashes` (landing -> staged): SHA-256 of the table's earlier contents that have the size of one of the sources.
+    `published`: the committed files of the target layer, in the order of their batches (dedup across batches looks there),
+    `published_transitions` the transitions that made them, in the same order.
+    `lower_published`: the committed files of the layer below, by batch (a superseded batch is made anew from them).
+    `source_generation` and `generation` number the folders in which the layer below and the target stand.
+    """
+
+    root: Path
+    key: TableKey
+    target: Layer
+    items: tuple[PromotionItem, ...]
+    contract: Contract
+    source_generation: int
+    generation: int
+    published: tuple[LayerFile, ...] = ()
+    published_transitions: tuple[LayerTransitionLog, ...] = ()
+    lower_published: tuple[LayerFile, ...] = ()
+    known_hashes: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class FileOutcome:
+    """What became of one dropped file. `reason` and `kind` say why it was set aside; `rows` counts all its records."""
+
+    file_id: int
+    sha256: str
+    rows: int
+    fate: Literal["staged", "duplicate", "set_aside"]
+    kind: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOutcome:
+    """What a promotion did to one batch. `layer_file` is None when no row was left to publish.
+
+    `quarantine_file` is the path, relative to the root, of the records set aside at this hop.
+    `rows_by_rule` counts set-aside records by the rule that caught them.
+    """
+
+    transition: LayerTransitionLog
+    layer_file: LayerFile | None
+    files: tuple[FileOutcome, ...] = ()
+    quarantine_file: str | None = None
+    rows_by_rule: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionOutcome:
+    """What one call did: an outcome per item, then one per older batch that had to be rewritten.
+
+    `generation` is larger than the task's when files were rewritten: the folder is complete on disk, but the table's link
+    still shows the old one; the caller commits the ledger, then publishes it. `files` lists that whole new generation.
+    """
+
+    items: tuple[BatchOutcome, ...]
+    rewritten: tuple[BatchOutcome, ...] = ()
+    generation: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInput:
+    """A table that a gold model reads: the committed files of one of its layers, in generation folder `generation`."""
+
+    layer: Layer
+    key: TableKey
+    generation: int
+    files: tuple[LayerFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTask:
+    """What a worker needs to make gold model `key` anew, as the one file `<table>.parquet` of its generation folder."""
+
+    root: Path
+    key: TableKey
+    transition_id: str
+    batch_id: str
+    planned_at: datetime
+    contract: Contract
+    inputs: tuple[ModelInput, ...]
+    generation: int

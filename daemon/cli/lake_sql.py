@@ -1,0 +1,219 @@
+"""DuckDB over the tables of a root, reading only: `gold.sales.orders`, or `gold.orders` where that is clear.
+
+Each layer is an attached in-memory database, each domain a schema of it, each table a view over the files of
+the generation that its link showed when the question was asked. A view is made for a table that the SQL
+mentions, and for no other. DuckDB may read below data/ and nothing else, and is given statements that read
+and no others. Used by query.py and quarantine.py.
+"""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from daemon.cli.roots import WrongRequestError, did_you_mean, one_of
+from daemon.lake.layout import Layout
+
+LAYERS = ("staged", "bronze", "silver", "gold")
+
+_IDENTIFIER = r'(?:"((?:[^"]|"")+)"|(\w+))'
+_MENTION = re.compile(
+    rf"\b({'|'.join(LAYERS)})\"?\s*\.\s*{_IDENTIFIER}(?:\s*\.\s*{_IDENTIFIER})?", re.IGNORECASE
+)
+_COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
+_READING_WORDS = frozenset({"select", "from", "with", "pivot", "unpivot"})
+_FETCH = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The rows of an answer as they come; `types` are DuckDB's names of the columns' types.
+
+    A value is DuckDB's text for it, JSON for nested types, or None.
+    """
+
+    columns: list[str]
+    types: list[str]
+    rows: Iterator[tuple[str | None, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    layer: str
+    domain: str
+    table: str
+
+    def __str__(self) -> str:
+        return f"{self.layer}.{self.domain}.{self.table}"
+
+
+@contextmanager
+def ask(layout: Layout, sql: str) -> Iterator[Answer]:
+    """Answer one reading statement.
+
+    Raises WrongRequestError: it is not one, there is no such table or column, or whatever else is wrong.
+    """
+    with tempfile.TemporaryDirectory(prefix="medalliond-query-") as spill, duckdb.connect() as connection:
+        try:
+            _refuse_writes(connection, sql)
+            _prepare(connection, layout, Path(spill))
+            _make_views(connection, layout, sql)
+            connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+            yield _answer(connection, sql)
+        except duckdb.CatalogException as error:
+            raise WrongRequestError(_missing(layout, sql, error)) from error
+        except duckdb.IOException as error:
+            raise WrongRequestError(
+                f"{_first_line(error)} If the table was rewritten in the meantime, ask again."
+            ) from error
+        except duckdb.Error as error:
+            raise WrongRequestError(str(error).strip()) from error
+
+
+def _refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    statements = connection.extract_statements(sql)
+    if len(statements) != 1:
+        raise WrongRequestError(f"write one SELECT; here are {len(statements)} statements.")
+    first_word = _COMMENTS.sub(" ", sql).lstrip(" \t\r\n(").split(maxsplit=1)[0].lower()
+    kind = statements[0].type
+    if kind == duckdb.StatementType.SELECT:
+        return
+    if kind == duckdb.StatementType.MULTI and first_word in _READING_WORDS:  # what PIVOT turns into
+        return
+    raise WrongRequestError(f"`query` only reads: write a SELECT, not {first_word.upper()}.")
+
+
+def _prepare(connection: duckdb.DuckDBPyConnection, layout: Layout, spill: Path) -> None:
+    connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+    connection.execute("SET python_enable_replacements = false; SET TimeZone = 'UTC'")
+    connection.execute(f"SET temp_directory = {_quoted(spill)}")
+    connection.execute(f"SET allowed_directories = [{_quoted(layout.data.resolve())}]")
+    for layer in LAYERS:
+        connection.execute(f"ATTACH ':memory:' AS {layer}")
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, layout: Layout, sql: str) -> None:
+    mentioned = _mentions(sql)
+    for layer in LAYERS:
+        if mentioned and layer not in {mention[0] for mention in mentioned}:
+            continue
+        tables = _tables(layout, layer)
+        for table in tables:
+            # where nothing is mentioned, SHOW ALL TABLES may want to see them all
+            if not mentioned or _is_mentioned(table, mentioned):
+                _make_view(connection, layout, table, short=_is_clear(table, tables))
+
+
+def _make_view(connection: duckdb.DuckDBPyConnection, layout: Layout, table: _Table, *, short: bool) -> None:
+    files = _files(layout, table)
+    if not files:
+        return
+    listed = ", ".join(_quoted(file) for file in files)
+    schema, name = f"{table.layer}.{_identifier(table.domain)}", _identifier(table.table)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    connection.execute(f"CREATE VIEW {schema}.{name} AS FROM read_parquet([{listed}], union_by_name = true)")
+    if short and table.domain != "main":  # gold.orders means gold.main.orders to DuckDB
+        connection.execute(f"CREATE VIEW {table.layer}.main.{name} AS FROM {schema}.{name}")
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
+    """Run `sql` with every column turned into text: values as DuckDB writes them, whatever their type."""
+    relation = connection.sql(sql)
+    columns, types = relation.columns, [str(kind) for kind in relation.types]
+    names = [f"c{number}" for number in range(len(columns))]  # theirs may be there twice
+    texts = ", ".join(_as_text(name, kind) for name, kind in zip(names, types, strict=True))
+    connection.execute(f"FROM ({sql.rstrip().rstrip(';')}\n) AS answer ({', '.join(names)}) SELECT {texts}")
+    return Answer(columns, types, _fetch(connection))
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str | None, ...]]:
+    while rows := connection.fetchmany(_FETCH):
+        yield from rows
+
+
+def _as_text(name: str, kind: str) -> str:
+    nested = kind.endswith("]") or kind.startswith(("STRUCT", "MAP"))
+    return f"CAST({f'to_json({name})' if nested else name} AS VARCHAR)"
+
+
+def _mentions(sql: str) -> set[tuple[str, ...]]:
+    """Return every `layer.a` and `layer.a.b` in the text, in lower case; not all of them need be tables."""
+    return {
+        (layer.lower(), *(part.replace('""', '"').lower() for part in parts if part))
+        for layer, *parts in _MENTION.findall(sql)
+    }
+
+
+def _is_mentioned(table: _Table, mentioned: set[tuple[str, ...]]) -> bool:
+    names = (table.layer, table.domain, table.table)
+    # gold.a.b is domain a, table b; or table a, column b
+    return any(mention == names or mention[:2] == (table.layer, table.table) for mention in mentioned)
+
+
+def _is_clear(table: _Table, tables: list[_Table]) -> bool:
+    return sum(other.table == table.table for other in tables) == 1
+
+
+def _tables(layout: Layout, layer: str) -> list[_Table]:
+    folder = layout.data / layer
+    return [
+        _Table(layer, link.parent.name, link.name) for link in sorted(folder.glob("*/*")) if link.is_symlink()
+    ]
+
+
+def _files(layout: Layout, table: _Table) -> list[Path]:
+    """Return the files of the generation that the table's link shows now; later changes build another."""
+    generation = (layout.data / table.layer / table.domain / table.table).resolve()
+    return sorted(generation.glob("*.parquet"))
+
+
+def _missing(layout: Layout, sql: str, error: duckdb.CatalogException) -> str:
+    """Say which table is not there, and which is near; DuckDB's words for whatever else is not there."""
+    named = re.search(r"Table with name (.+?) does not exist", str(error))
+    if named is None:
+        return _first_line(error)
+    name = named.group(1).lower()
+    mention = next((mention for mention in _mentions(sql) if mention[-1] == name), (name,))
+    tables = [
+        table for layer in LAYERS if layer in mention or len(mention) == 1 for table in _tables(layout, layer)
+    ]
+    same = [str(table) for table in tables if table.table == name]
+    if len(mention) == 2 and len(same) > 1:  # noqa: PLR2004 - a layer and a table
+        return f"'{'.'.join(mention)}' may be {one_of(same)}; say which."
+    near = did_you_mean(".".join(mention), same or [str(table) for table in tables])
+    return f"there is no table '{'.'.join(mention)}'. {near}"
+
+
+def _first_line(error: duckdb.Error) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _quoted(path: Path | str) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def records_of(layout: Layout, path: Path, source: str | None, limit: int) -> list[dict[str, Any]]:
+    """Return the first `limit` records of a quarantine file, of one source file (its last part) or of all.
+
+    Keys are the file's columns. Raises WrongRequestError when it cannot be read.
+    """
+    if not path.exists():
+        raise WrongRequestError(f"{path}: the records were here, and are not any more: somebody moved them.")
+    with duckdb.connect() as connection:
+        try:
+            relation = connection.read_parquet(str(path))
+            if source is not None:
+                relation = relation.filter(f"parse_filename(_source_file) = {_quoted(source)}")
+            rows = relation.limit(limit).fetchall()
+        except duckdb.Error as error:
+            raise WrongRequestError(f"{layout.relative(path)}: {_first_line(error)}") from error
+        return [dict(zip(relation.columns, row, strict=True)) for row in rows]

@@ -1,0 +1,164 @@
+"""`medalliond lineage`: where rows came from. A batch with its files and its hops.
+
+A row of any layer names its file, its record and its batch (`_source_file`, `_source_row`, `_batch_id`); this
+tells the rest.
+"""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.tree import Tree
+
+from daemon.catalog.ledger.views import KnownFile, LedgerViews
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import LayerTransitionLog
+from daemon.cli.output import print_json, printable, styled
+from daemon.cli.roots import WrongRequestError, did_you_mean, find_table, open_ledger, open_root
+from daemon.lake.layout import Layout
+
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_FILES_SHOWN = 20
+
+
+def show_lineage(root: Path, name: str, *, limit: int, as_json: bool) -> None:
+    """Print the story of every batch that `name` means, the newest `limit` of them."""
+    layout = open_root(root)
+    with open_ledger(layout) as views:
+        kind, batch_ids = find_batches(views, layout, name, limit)
+        stories = [_story(views, batch_id, name if kind == "file" else None) for batch_id in batch_ids]
+    if as_json:
+        print_json({"name": name, "kind": kind, "batches": stories})
+        return
+    # A narrow pipe must not fold lines; a terminal folds them itself.
+    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    for story in stories:
+        console.print(_tree(story))
+
+
+def find_batches(views: LedgerViews, layout: Layout, name: str, limit: int) -> tuple[str, list[str]]:
+    """Return what `name` is (`batch`, `file` or `table`) and the batches it means, newest first.
+
+    Raises WrongRequestError when it means none.
+    """
+    if batch_id := _batch_named(views, name):
+        return "batch", [batch_id]
+    files = _deliveries(views, layout, name)
+    if files:
+        return "file", list(dict.fromkeys(file.batch_id for file in files))[:limit]
+    tables = views.tables()
+    try:
+        key = find_table(name, tables)
+    except WrongRequestError as error:
+        raise WrongRequestError(
+            f"'{name}' is no batch, no file and no table that the ledger knows. "
+            f"{did_you_mean(name, [str(table) for table in tables])}"
+        ) from error
+    return "table", views.batches_of_table(key, limit)
+
+
+def _batch_named(views: LedgerViews, name: str) -> str | None:
+    """Return the batch of that id, or of the id that a file of ours has in its name."""
+    found = _UUID.search(Path(name).name) or _UUID.search(name)
+    batch_id = found.group() if found else name
+    return batch_id if views.batch(batch_id) or views.transitions_of_batch(batch_id) else None
+
+
+def _deliveries(views: LedgerViews, layout: Layout, name: str) -> list[KnownFile]:
+    """Return the deliveries of a dropped file, by its name below landing, its path, or its last part."""
+    path = Path(name).absolute()
+    if path.is_relative_to(layout.landing):
+        name = str(path.relative_to(layout.landing))
+    return views.files_named(name) or views.files_named(Path(name).name)
+
+
+def _story(views: LedgerViews, batch_id: str, file: str | None) -> dict[str, Any]:
+    batch = views.batch(batch_id)
+    transitions = views.transitions_of_batch(batch_id)
+    key = _table_of(batch, transitions)
+    return {
+        "batch_id": batch_id,
+        "domain": key.domain,
+        "table": key.table,
+        "state": batch["state"] if batch else "model",
+        "parent": batch["parent"] if batch else None,
+        "created_at": batch["created_at"] if batch else None,
+        "done_at": batch["done_at"] if batch else None,
+        "files": [_file(known) for known in reversed(views.files_of_batch(batch_id))],
+        "transitions": [log.model_dump(mode="json") for log in transitions],
+        "asked_for": Path(file).name if file else None,
+    }
+
+
+def _table_of(batch: dict[str, Any] | None, transitions: Sequence[LayerTransitionLog]) -> TableKey:
+    if batch:
+        return TableKey(batch["domain"], batch["table_name"])
+    return TableKey(transitions[0].domain, transitions[0].table)
+
+
+def _file(known: KnownFile) -> dict[str, Any]:
+    return {
+        "name": known.name,
+        "bytes": known.size,
+        "sha256": known.sha256,
+        "rows": known.rows,
+        "state": known.state,
+        "kind": known.kind,
+        "reason": known.reason,
+        "path": known.resting_path or known.claimed_path,
+    }
+
+
+def _tree(story: dict[str, Any]) -> Tree:
+    tree = Tree(
+        f"[bold]{escape(story['domain'])}.{escape(story['table'])}[/]  batch {story['batch_id']}  "
+        f"{styled(story['state'])}"
+    )
+    if story["parent"]:
+        tree.add(f"split off from batch {story['parent']}")
+    files = _shown_first(story["files"], story["asked_for"])
+    for file in files[:_FILES_SHOWN]:
+        tree.add(_file_line(file))
+    if len(files) > _FILES_SHOWN:
+        tree.add(f"and {len(files) - _FILES_SHOWN:,} more files; --json names them all")
+    for log in story["transitions"]:
+        _add_hop(tree, log)
+    return tree
+
+
+def _shown_first(files: list[dict[str, Any]], name: str | None) -> list[dict[str, Any]]:
+    return sorted(files, key=lambda file: Path(file["name"]).name != name)
+
+
+def _file_line(file: dict[str, Any]) -> str:
+    rows = "" if file["rows"] is None else f"  {file['rows']:,} rows"
+    digest = f"  sha256 {file['sha256'][:12]}…" if file["sha256"] else ""
+    reason = f"\n  {escape(printable(file['reason']))}" if file["reason"] else ""
+    return (
+        f"file {escape(printable(file['name']))}{rows}{digest}  {styled(file['state'])}  "
+        f"now {escape(printable(file['path']))}{reason}"
+    )
+
+
+def _add_hop(tree: Tree, log: dict[str, Any]) -> None:
+    counts = f"{log['row_count_in']:,} in, {log['row_count_out']:,} out"
+    for word in ("quarantined", "deduplicated", "filtered"):
+        if log[f"rows_{word}"]:
+            counts += f", {log[f'rows_{word}']:,} {word}"
+    state = "" if log["status"] == "success" else f"  {styled(log['status'])}"
+    hop = tree.add(f"{log['source_layer']} -> {log['target_layer']}  {counts}{state}")
+    if log["target_file"]:
+        hop.add(escape(printable(log["target_file"])))
+    if log["kind"] == "model":
+        for source in log["source_files"]:
+            hop.add(f"from {escape(printable(source['path']))}  {source['rows']:,} rows")
+    if log["transforms_applied"]:
+        hop.add(escape(printable(", ".join(log["transforms_applied"]))))
+    for error in log["errors"]:
+        hop.add(f"[red]{escape(printable(error))}[/]")
+    if log["supersedes"]:
+        hop.add(f"replaces what transition {log['supersedes']} wrote")

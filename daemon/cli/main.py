@@ -1,0 +1,265 @@
+"""The grammar of `medalliond`: every command with its options, and nothing else.
+
+The work of each command is in the module of this package named after its noun. These are imported by the
+command that needs them and by no other: `medalliond --help` must not wait for polars, duckdb or pydantic (the
+listed exception to the rule that nothing is imported inside functions). `app` is the entry point of the
+installed script.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from daemon.errors import MedalliondError
+
+
+class Commands(TyperGroup):
+    """The commands; an error that was expected is one message on standard error and exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer keeps the types of its click to itself
+        """Run a command. What is not the user's or the machine's doing is a bug, and shows its traceback."""
+        try:
+            return super().invoke(ctx)
+        except MedalliondError as error:
+            message = str(error)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.filename is None:
+                raise
+            message = f"{error.filename}: {error.strerror}"
+        typer.echo(f"medalliond: {message}", err=True)
+        raise typer.Exit(1)
+
+
+app = typer.Typer(
+    name="medalliond",
+    cls=Commands,
+    help="Drop files into landing/, query trustworthy tables in gold, and see where every row came from.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Root = Annotated[
+    Path,
+    typer.Option(
+        "--root", envvar="MEDALLIOND_ROOT", help="The folder that holds landing/, data/ and catalog/."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Table = Annotated[str | None, typer.Option("--table", help="Of this table only: DOMAIN.TABLE.")]
+
+HERE = Path()
+
+
+@app.command("init")
+def init(
+    root: Annotated[Path | None, typer.Argument(help="The folder to make; absent: --root.")] = None,
+    *,
+    sample: Annotated[
+        bool, typer.Option("--sample", help="Drop a small sample into landing as well.")
+    ] = False,
+    root_option: Root = HERE,
+) -> None:
+    """Make a root: its folders and a commented medalliond.toml."""
+    from daemon.cli.init import make_root  # noqa: PLC0415 - see the module's docstring
+
+    make_root(root or root_option, sample=sample)
+
+
+@app.command("run")
+def run(
+    root: Root = HERE,
+    log_format: Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
+    ] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Log into this file; it may be rotated.")] = None,
+) -> None:
+    """Watch landing and carry what arrives up to gold.
+
+    Ctrl-C or SIGTERM ends it: nothing new is taken, the running work is finished, exit status 0.
+    """
+    from daemon.cli.serve import run_daemon  # noqa: PLC0415 - see the module's docstring
+
+    raise typer.Exit(run_daemon(root, log_format=log_format, log_level=log_level, log_file=log_file))
+
+
+@app.command("drain")
+def drain(
+    root: Root = HERE,
+    log_format: Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
+    ] = None,
+    log_file: Annotated[Path | None, typer.Option(help="Log into this file; it may be rotated.")] = None,
+) -> None:
+    """Do everything that is in landing, then exit.
+
+    The exit status is 0 when all is in gold, or set aside as the contracts say; 3 when something still fails.
+    """
+    from daemon.cli.serve import drain_root  # noqa: PLC0415 - see the module's docstring
+
+    raise typer.Exit(drain_root(root, log_format=log_format, log_level=log_level, log_file=log_file))
+
+
+@app.command("status")
+def status(root: Root = HERE, *, as_json: Json = False) -> None:
+    """Show how a root stands: rows, work under way, failures.
+
+    Also what was set aside, the oldest file that waits in landing, and whether a daemon is running.
+    """
+    from daemon.cli.status import show_status  # noqa: PLC0415 - see the module's docstring
+
+    show_status(root, as_json=as_json)
+
+
+@app.command("lineage")
+def lineage(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="BATCH|FILE|TABLE", help="A batch id, a dropped or written file, or a table."),
+    ],
+    root: Root = HERE,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many batches, the newest.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Tell where rows came from, hop by hop and file by file.
+
+    Every hop shows rows in = out + quarantined + deduplicated + filtered. A row names its batch and file in
+    the columns _batch_id, _source_file and _source_row.
+    """
+    from daemon.cli.lineage import show_lineage  # noqa: PLC0415 - see the module's docstring
+
+    show_lineage(root, name, limit=limit, as_json=as_json)
+
+
+@app.command("query")
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; tables are LAYER.DOMAIN.TABLE.")],
+    root: Root = HERE,
+    *,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Print at most so many rows. Default: 100 on a terminal, else all."),
+    ] = None,
+    as_json: Json = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+) -> None:
+    """Ask DuckDB about the tables of any layer.
+
+    For example: medalliond query "SELECT count(*) FROM gold.sales.orders". gold.orders will do where only one
+    domain has such a table.
+    """
+    from daemon.cli.query import run_query  # noqa: PLC0415 - see the module's docstring
+
+    if as_json and as_csv:
+        raise typer.BadParameter("--json and --csv exclude each other")
+    run_query(root, sql, limit=limit, form="json" if as_json else "csv" if as_csv else "table")
+
+
+@app.command("doctor")
+def doctor(root: Root = HERE, *, as_json: Json = False) -> None:
+    """Look for what would hinder the daemon here.
+
+    A line for each thing: ok, warn or fail, and what to do about it. The exit status is 1 when something
+    fails.
+    """
+    from daemon.cli.doctor import examine  # noqa: PLC0415 - see the module's docstring
+
+    raise typer.Exit(examine(root, as_json=as_json))
+
+
+@app.command("version")
+def version(root: Root = HERE, *, as_json: Json = False) -> None:
+    """Say what is installed, and the version of the ledger."""
+    from daemon.cli.version import show_version  # noqa: PLC0415 - see the module's docstring
+
+    show_version(root, as_json=as_json)
+
+
+quarantine = typer.Typer(help="Records and files that were set aside, and why.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
+
+
+@quarantine.command("list")
+def quarantine_list(root: Root = HERE, *, table: Table = None, as_json: Json = False) -> None:
+    """List what was set aside, newest first."""
+    from daemon.cli.quarantine import list_quarantine  # noqa: PLC0415 - see the module's docstring
+
+    list_quarantine(root, table, as_json=as_json)
+
+
+@quarantine.command("show")
+def quarantine_show(
+    name: Annotated[str, typer.Argument(metavar="BATCH|FILE|TABLE", help="Whose records and files to show.")],
+    root: Root = HERE,
+    *,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many records.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the records that were set aside, and why."""
+    from daemon.cli.quarantine import show_quarantine  # noqa: PLC0415 - see the module's docstring
+
+    show_quarantine(root, name, limit=limit, as_json=as_json)
+
+
+contract = typer.Typer(help="What tables promise at each layer.", no_args_is_help=True)
+app.add_typer(contract, name="contract")
+
+
+@contract.command("check")
+def contract_check(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Contract files; absent: all of the root.")
+    ] = None,
+    root: Root = HERE,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Find the mistakes in contracts and their transforms.
+
+    The exit status is 1 when there are any.
+    """
+    from daemon.cli.contract import check_contracts  # noqa: PLC0415 - see the module's docstring
+
+    raise typer.Exit(check_contracts(root, tuple(files or ()), as_json=as_json))
+
+
+@contract.command("show")
+def contract_show(
+    table: Annotated[str, typer.Argument(help="DOMAIN.TABLE, or TABLE where that is clear.")],
+    root: Root = HERE,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show the contract in force for a table, defaults included."""
+    from daemon.cli.contract import show_contract  # noqa: PLC0415 - see the module's docstring
+
+    show_contract(root, table, as_json=as_json)
+
+
+systemd = typer.Typer(help="Run the daemon as a service of this machine.", no_args_is_help=True)
+app.add_typer(systemd, name="systemd")
+
+
+@systemd.command("install")
+def systemd_install(
+    root: Root = HERE,
+    *,
+    user: Annotated[
+        bool, typer.Option("--user", help="A service of this user instead of the system.")
+    ] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="Write the units here instead of where systemd looks.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over units that were edited.")] = False,
+) -> None:
+    """Write unit files for this root and say how to start them."""
+    from daemon.cli.systemd import install  # noqa: PLC0415 - see the module's docstring
+
+    install(root, user=user, into=into, force=force)

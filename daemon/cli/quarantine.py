@@ -1,0 +1,123 @@
+"""`medalliond quarantine`: what was set aside, and why. Lists come from the ledger, records from Parquet."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from daemon.catalog.ledger.views import KnownFile, LedgerViews, QuarantinedRecords
+from daemon.catalog.promotion import TableKey
+from daemon.cli.lake_sql import records_of
+from daemon.cli.lineage import find_batches
+from daemon.cli.output import on_terminal, print_json, print_line, print_table, printable
+from daemon.cli.roots import find_table, open_ledger, open_root
+from daemon.lake.layout import Layout
+
+_COLUMNS = ("domain", "table", "what", "rows", "rule", "reason", "batch_id", "layer", "at", "path")
+
+
+def list_quarantine(root: Path, table: str | None, *, as_json: bool) -> None:
+    """Print what was set aside, of the root or of one table: sets of records first, then whole files."""
+    with open_ledger(open_root(root)) as views:
+        key = None if table is None else find_table(table, views.tables())
+        entries = [_records(found) for found in views.quarantined(key)]
+        entries += [_file(found) for found in views.set_aside(key)]
+    if as_json:
+        print_json(entries)
+    elif entries:
+        columns = ("domain", "table", "what", "rows", "rule", "reason", "path") if on_terminal() else _COLUMNS
+        print_table("set aside", columns, ([entry[column] for column in columns] for entry in entries))
+        if on_terminal():
+            print_line("`medalliond quarantine show TABLE` shows the records.")
+    elif on_terminal():
+        print_line("Nothing was set aside.")
+
+
+def show_quarantine(root: Path, name: str, *, limit: int, as_json: bool) -> None:
+    """Print the set-aside records and files of what `name` means: a batch, a dropped file or a table."""
+    layout = open_root(root)
+    with open_ledger(layout) as views:
+        records, files, source = _wanted(views, layout, name)
+    rows = list(_rows(layout, records, source, limit))
+    if as_json:
+        print_json({"records": rows, "files": [_file(file) for file in files]})
+        return
+    for row in rows:
+        _print_record(row)
+    for file in files:
+        print_line(f"{printable(file.name)}  the whole file was set aside: {file.kind}")
+        print_line(f"    {printable(file.reason)}")
+        print_line(f"    it is now {printable(file.resting_path or file.claimed_path)}")
+    more = sum(found.rows for found in records) - len(rows)
+    if more > 0 and source is None:
+        print_line(f"and {more:,} more records; --limit N shows more of them")
+    if not rows and not files and on_terminal():
+        print_line("Nothing was set aside of it.")
+
+
+def _wanted(
+    views: LedgerViews, layout: Layout, name: str
+) -> tuple[list[QuarantinedRecords], list[KnownFile], str | None]:
+    """Return sets of records, files, and the source file when only its records are wanted."""
+    kind, batch_ids = find_batches(views, layout, name, limit=1_000_000)
+    wanted = set(batch_ids)
+    records = [found for found in views.quarantined() if found.batch_id in wanted]
+    files = [file for file in views.set_aside() if file.batch_id in wanted]
+    if kind != "file":
+        return records, files, None
+    source = Path(name).name
+    return records, [file for file in files if Path(file.name).name == source], source
+
+
+def _rows(
+    layout: Layout, records: Sequence[QuarantinedRecords], source: str | None, limit: int
+) -> Iterator[dict[str, Any]]:
+    left = limit
+    for found in {
+        (found.key, found.path): found for found in records
+    }.values():  # a path is there once per rule
+        for row in records_of(layout, layout.root / found.path, source, left):
+            left -= 1
+            yield {"domain": found.key.domain, "table": found.key.table, **row}
+        if left <= 0:
+            return
+
+
+def _print_record(row: dict[str, Any]) -> None:
+    where = f"{row['_source_file']}, record {row['_source_row']}"
+    if row["line"] is not None:
+        where += f", line {row['line']}"
+    print_line(f"{TableKey(row['domain'], row['table'])}  {printable(where)}  did not reach {row['_layer']}")
+    print_line(f"    {printable(row['rule'])}: {printable(row['reason'])}")
+    print_line(f"    {printable(row['raw'])}")
+
+
+def _records(found: QuarantinedRecords) -> dict[str, Any]:
+    return {
+        "domain": found.key.domain,
+        "table": found.key.table,
+        "what": "records",
+        "file": None,
+        "rows": found.rows,
+        "rule": found.rule,
+        "reason": None,
+        "batch_id": found.batch_id,
+        "layer": str(found.layer),
+        "at": found.at,
+        "path": found.path,
+    }
+
+
+def _file(found: KnownFile) -> dict[str, Any]:
+    return {
+        "domain": found.key.domain,
+        "table": found.key.table,
+        "what": "file",
+        "file": found.name,
+        "rows": found.rows,
+        "rule": found.kind,
+        "reason": found.reason,
+        "batch_id": found.batch_id,
+        "layer": None,
+        "at": None,
+        "path": found.resting_path or found.claimed_path,
+    }

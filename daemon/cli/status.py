@@ -1,0 +1,165 @@
+"""`medalliond status`: tables with their rows per layer, what is on its way, what fails, what was set aside.
+
+Everything comes from the ledger but two things the ledger cannot know: the files that still wait in landing,
+and whether a daemon works on the root.
+"""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from daemon.catalog.ledger.lock import lock_holder
+from daemon.catalog.ledger.views import Failure, LedgerViews
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
+from daemon.cli.landing_view import Waiting, waiting_files
+from daemon.cli.output import age, on_terminal, print_json, print_line, print_table, printable
+from daemon.cli.roots import open_ledger, open_root
+from daemon.lake.layout import Layout
+
+_LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
+
+_NEXT_STEPS = {
+    "contract": "edit the contract or transform; it is read again when it is saved",
+    "machine": "nothing, once the machine has what it lacks: it is tried again by itself",
+    "worker_died": "nothing: the file that does it is tried alone, then set aside",
+    "timed_out": "nothing: the file that does it is tried alone, then set aside",
+}
+_NEXT_STEP = (
+    "it is tried again by itself; the log has the details, and `medalliond doctor` looks at the machine"
+)
+
+
+def show_status(root: Path, *, as_json: bool) -> None:
+    """Print how a root stands."""
+    layout = open_root(root)
+    if layout.ledger.exists():
+        with open_ledger(layout) as views:
+            known = _known(views)
+            waiting = waiting_files(layout, views.kept_in_landing())
+    else:
+        known = {"tables": [], "failures": [], "files": {}}
+        waiting = waiting_files(layout, {})
+    pid = lock_holder(layout.lock)
+    report = {
+        "root": str(layout.root),
+        "daemon": {"running": pid is not None, "pid": pid},
+        "landing": _landing(waiting),
+        **known,
+    }
+    if as_json:
+        print_json(report)
+    else:
+        _print(layout, report)
+
+
+def _known(views: LedgerViews) -> dict[str, Any]:
+    in_flight = views.batches_in_flight()
+    records: Counter[TableKey] = Counter()
+    for found in views.quarantined():
+        records[found.key] += found.rows
+    files = Counter(file.key for file in views.set_aside())
+    rows = {(totals.key, totals.layer): totals.rows for totals in views.layers()}
+    return {
+        "tables": [
+            {
+                "domain": key.domain,
+                "table": key.table,
+                "rows": {str(layer): rows.get((key, layer), 0) for layer in _LAYERS},
+                "batches_in_flight": in_flight.get(key, 0),
+                "quarantined_records": records[key],
+                "files_set_aside": files[key],
+            }
+            for key in views.tables()
+        ],
+        "failures": [
+            *map(_failure, views.failures()),
+            *(_model_failure(key, error) for key, error in views.model_failures().items()),
+        ],
+        "files": views.counts(),
+    }
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "domain": failure.key.domain,
+        "table": failure.key.table,
+        "batch_id": failure.batch_id,
+        "target_layer": str(failure.target),
+        "attempt": failure.attempt,
+        "kind": failure.kind,
+        "error": failure.error,
+        "next_step": _NEXT_STEPS.get(failure.kind, _NEXT_STEP),
+    }
+
+
+def _model_failure(key: TableKey, error: str) -> dict[str, Any]:
+    return {
+        "domain": key.domain,
+        "table": key.table,
+        "batch_id": None,
+        "target_layer": str(Layer.GOLD),
+        "attempt": None,
+        "kind": "model",
+        "error": error,
+        "next_step": "edit the model if it is wrong; it is made again after it or an input has changed",
+    }
+
+
+def _landing(waiting: Waiting) -> dict[str, Any]:
+    oldest = waiting.oldest
+    return {
+        "waiting_files": waiting.files,
+        "oldest": None if oldest is None else {"file": oldest, "seconds": round(waiting.seconds, 1)},
+        "problems": waiting.problems,
+    }
+
+
+def _print(layout: Layout, report: dict[str, Any]) -> None:
+    daemon = report["daemon"]
+    at_work = f"a daemon is at work (pid {daemon['pid']})" if daemon["running"] else "no daemon is running"
+    print_line(f"{layout.root}: {at_work}")
+    _print_landing(report)
+    if report["tables"]:
+        print_table(
+            "tables",
+            ("table", *map(str, _LAYERS), "in flight", "quarantined", "files set aside"),
+            (
+                (
+                    f"{table['domain']}.{table['table']}",
+                    *table["rows"].values(),
+                    table["batches_in_flight"],
+                    table["quarantined_records"],
+                    table["files_set_aside"],
+                )
+                for table in report["tables"]
+            ),
+        )
+    else:
+        print_line("no tables yet: put a file into landing/<domain>/<table>/")
+    for failure in report["failures"]:
+        _print_failure(failure)
+    if on_terminal() and any(
+        table["quarantined_records"] or table["files_set_aside"] for table in report["tables"]
+    ):
+        print_line("`medalliond quarantine list` tells what was set aside, and why.")
+
+
+def _print_landing(report: dict[str, Any]) -> None:
+    waiting, oldest = report["landing"]["waiting_files"], report["landing"]["oldest"]
+    for problem in report["landing"]["problems"]:
+        print_line(f"landing: {printable(problem)}")
+    if not oldest:
+        print_line("landing: nothing is waiting")
+        return
+    files = "1 file is" if waiting == 1 else f"{waiting:,} files are"
+    print_line(
+        f"landing: {files} waiting, the oldest for {age(oldest['seconds'])}: {printable(oldest['file'])}"
+    )
+
+
+def _print_failure(failure: dict[str, Any]) -> None:
+    batch = f", batch {failure['batch_id']}, attempt {failure['attempt']}" if failure["batch_id"] else ""
+    print_line(f"failing: {failure['domain']}.{failure['table']} -> {failure['target_layer']}{batch}")
+    print_line(f"    {failure['kind']}: {printable(failure['error'])}")
+    print_line(f"    next: {failure['next_step']}")

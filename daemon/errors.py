@@ -1,0 +1,63 @@
+"""Errors, grouped by what the caller must do: try again later, reject this data, wait for a person, halt.
+
+The ground below every room. Each class docstring says when it is raised; each message is addressed to a person
+and names the file, the record, the reason and the next step where they are known.
+"""
+
+import errno
+import re
+
+
+class MedalliondError(Exception):
+    """The root of every error this program raises on purpose."""
+
+
+class RetryLaterError(MedalliondError):
+    """The machine's fault (disk full, I/O error, too many files, memory): the data is innocent, try again later."""
+
+
+class RejectDataError(MedalliondError):
+    """This file or these records are bad: set them aside with `reason` and go on with the others.
+
+    `kind` is a stable snake_case word for the sort of damage, e.g. `unreadable`, `empty`, `check_failed`.
+    """
+
+    def __init__(self, reason: str, *, kind: str = "unreadable") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.kind = kind
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild with the keyword: the error crosses process borders by pickle."""
+        return _rebuild_reject, (self.reason, self.kind)
+
+
+class ContractError(MedalliondError):
+    """A contract or a transform is wrong: park what needs it until a person has edited it."""
+
+
+class HaltError(MedalliondError):
+    """The daemon cannot go on safely (second daemon, unusable ledger): stop at once and say the way out."""
+
+
+def _rebuild_reject(reason: str, kind: str) -> RejectDataError:
+    return RejectDataError(reason, kind=kind)
+
+
+_MACHINE_ERRNOS = frozenset(
+    {errno.EIO, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOMEM, errno.ESTALE}
+)
+_OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
+
+
+def is_machine_fault(error: BaseException) -> bool:
+    """Whether `error` is the machine's fault rather than the data's.
+
+    Polars reports a full disk as ComputeError "… (os error 28)" with errno None, so the text is read as well.
+    """
+    if isinstance(error, RetryLaterError | MemoryError):
+        return True
+    if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
+        return True
+    match = _OS_ERROR_IN_TEXT.search(str(error))
+    return match is not None and int(match.group(1)) in _MACHINE_ERRNOS

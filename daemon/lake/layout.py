@@ -1,0 +1,88 @@
+"""Where everything of a root lies; docs/on-disk-format.md in code. Used by every room that names a path."""
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The folders below `root` (absolute)."""
+
+    root: Path
+
+    @property
+    def landing(self) -> Path:
+        """Where files arrive."""
+        return self.root / "landing"
+
+    def claimed(self, batch_id: str) -> Path:
+        """Where the files of a batch wait until they come to rest."""
+        return self.landing / ".claimed" / batch_id
+
+    @property
+    def data(self) -> Path:
+        """What became of them."""
+        return self.root / "data"
+
+    def layer_link(self, layer: Layer, key: TableKey) -> Path:
+        """The symbolic link that readers follow: to the published generation of a layer of a table."""
+        return self.data / layer / key.domain / key.table
+
+    def generations(self, layer: Layer, key: TableKey) -> Path:
+        """The folder of all generations of a layer of a table."""
+        return self.data / ".generations" / layer / key.domain / key.table
+
+    def generation(self, layer: Layer, key: TableKey, number: int) -> Path:
+        """The folder of one generation; numbers begin at 1."""
+        return self.generations(layer, key) / str(number)
+
+    def archive(self, key: TableKey, day: date) -> Path:
+        """Where the sources of a table rest that were archived on `day` (UTC)."""
+        return self.data / "archive" / key.domain / key.table / day.isoformat()
+
+    def quarantine(self, key: TableKey) -> Path:
+        """Where what was set aside of a table lies."""
+        return self.data / "quarantine" / key.domain / key.table
+
+    @property
+    def catalog(self) -> Path:
+        """What people and the daemon write about the data."""
+        return self.root / "catalog"
+
+    @property
+    def lineage(self) -> Path:
+        """One JSON file per transition."""
+        return self.catalog / "lineage"
+
+    @property
+    def tables(self) -> Path:
+        """One JSON file per table."""
+        return self.catalog / "tables"
+
+    @property
+    def contracts(self) -> Path:
+        """`<domain>/<table>.yaml`, written by people."""
+        return self.catalog / "contracts"
+
+    @property
+    def transforms(self) -> Path:
+        """Python modules with transforms, written by people."""
+        return self.catalog / "transforms"
+
+    @property
+    def ledger(self) -> Path:
+        """The crash-recovery state."""
+        return self.catalog / "state.sqlite3"
+
+    @property
+    def lock(self) -> Path:
+        """Locked by the one daemon that works on this root."""
+        return self.catalog / "daemon.lock"
+
+    def relative(self, path: Path) -> str:
+        """A path of this root as text relative to it, as records name it."""
+        return str(path.relative_to(self.root))

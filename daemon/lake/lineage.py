@@ -1,0 +1,30 @@
+"""The transition logs as files: `catalog/lineage/<transition_id>.json`. Written by scheduling and by the library engine.
+
+The ledger holds every record as well and writes a lost file again at start, so these are atomic but not synced: a sync
+per hop would cost more than the hop.
+"""
+
+from pathlib import Path
+
+from daemon.catalog.transition import LayerTransitionLog
+from daemon.lake.durable import temporary_beside
+from daemon.lake.layout import Layout
+
+
+def transition_path(layout: Layout, transition_id: str) -> Path:
+    """Where a transition's file stands."""
+    return layout.lineage / f"{transition_id}.json"
+
+
+def write_transition(layout: Layout, log: LayerTransitionLog) -> None:
+    """Write a transition's file, in the place of any before it."""
+    final = transition_path(layout, log.transition_id)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_beside(final) as temporary:
+        temporary.write_text(log.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        temporary.rename(final)
+
+
+def read_transition(path: Path) -> LayerTransitionLog:
+    """A transition from its file. Raises OSError, or ValidationError when it is not one."""
+    return LayerTransitionLog.model_validate_json(path.read_bytes())

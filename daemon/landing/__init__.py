@@ -1,0 +1,1 @@
+"""Where files arrive: hints of what happened, what is ready, claims. watchdog lives in `watcher`, alone."""

@@ -1,0 +1,149 @@
+"""Claiming: ready files are renamed into `landing/.claimed/<batch_id>/`, so that nobody changes them under us.
+
+Called by intake. The ledger knows the intent before the first rename, and is told after the folders are synced what the
+disk shows; a crash at any point is put right by `recover`.
+"""
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from daemon.catalog.identity import new_id
+from daemon.catalog.ledger.intake import ClaimIntent, IntakeLedger, OpenClaim
+from daemon.catalog.promotion import TableKey
+from daemon.events import Event
+from daemon.lake.durable import make_directories, sync_directory
+from daemon.lake.layout import Layout
+from daemon.landing.leases import lease_answer
+
+log = structlog.get_logger(__name__)
+
+_NAME_MAX = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyFile:
+    """A file that may be claimed. `path` is absolute, `name` what `_source_file` will say; `marker` is its done-marker."""
+
+    path: Path
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+    marker: Path | None = None
+
+
+class Claims:
+    """Turns ready files of one table into a batch."""
+
+    def __init__(self, ledger: IntakeLedger, layout: Layout) -> None:
+        self._ledger = ledger
+        self._layout = layout
+
+    def claim(self, key: TableKey, files: Sequence[ReadyFile], now: datetime) -> str | None:
+        """Claim `files` as one batch and return its id; None when none of them was left to claim.
+
+        A file that vanished, was replaced or opened for writing meanwhile stays out of the batch. Raises OSError and
+        RetryLaterError for the machine's faults: what was renamed by then is recovered by `recover`.
+        """
+        batch_id = new_id()
+        folder = self._layout.claimed(batch_id)
+        intents = tuple(self._intent(file, folder, ordinal) for ordinal, file in enumerate(files))
+        self._ledger.intend(batch_id, key, intents, now)
+        make_directories(folder)
+        return self._carry_out(OpenClaim(batch_id, key, intents), files, now)
+
+    def recover(self, now: datetime) -> int:
+        """Put right the claims that a crash left half done, from what the disk shows. Returns how many there were."""
+        claims = self._ledger.open_claims()
+        for claim in claims:
+            self._confirm(claim, now)
+            log.info(Event.CLAIM_RECOVERED, domain=claim.key.domain, table=claim.key.table, batch_id=claim.batch_id)
+        return len(claims)
+
+    def _intent(self, file: ReadyFile, folder: Path, ordinal: int) -> ClaimIntent:
+        root = self._layout.root
+        return ClaimIntent(
+            name=file.name,
+            landing_path=file.path.relative_to(root),
+            claimed_path=(folder / _claimed_name(ordinal, file.path)).relative_to(root),
+            size=file.size,
+            mtime_ns=file.mtime_ns,
+            inode=file.inode,
+        )
+
+    def _carry_out(self, claim: OpenClaim, files: Sequence[ReadyFile], now: datetime) -> str | None:
+        for intent in claim.intents:
+            _take(self._layout.root / intent.landing_path, self._layout.root / intent.claimed_path, intent)
+        for folder in {file.path.parent for file in files}:
+            sync_directory(folder)
+        batch_id = self._confirm(claim, now)
+        for file in files:
+            if file.marker is not None:
+                file.marker.unlink(missing_ok=True)
+        return batch_id
+
+    def _confirm(self, claim: OpenClaim, now: datetime) -> str | None:
+        """Tell the ledger which files are ours: those in the claimed folder."""
+        folder = self._layout.claimed(claim.batch_id)
+        sizes: dict[int, tuple[int, int]] = {}
+        for ordinal, intent in enumerate(claim.intents):
+            try:
+                found = os.lstat(self._layout.root / intent.claimed_path)
+            except FileNotFoundError:
+                continue
+            sizes[ordinal] = (found.st_size, found.st_mtime_ns)
+        if sizes:
+            sync_directory(folder)
+            sync_directory(folder.parent)
+        if not self._ledger.confirm(claim.batch_id, sizes, new_id(), now):
+            if folder.exists():
+                folder.rmdir()
+            return None
+        log.info(
+            Event.BATCH_CLAIMED,
+            domain=claim.key.domain,
+            table=claim.key.table,
+            batch_id=claim.batch_id,
+            files=len(sizes),
+            bytes=sum(size for size, _ in sizes.values()),
+        )
+        return claim.batch_id
+
+
+def _take(landing_path: Path, claimed_path: Path, intent: ClaimIntent) -> None:
+    """Rename one file to us, unless it is no longer the file that was ready."""
+    try:
+        found = os.lstat(landing_path)
+        if found.st_ino != intent.inode:
+            return
+        landing_path.rename(claimed_path)
+    except FileNotFoundError:
+        return
+    if lease_answer(claimed_path) == "open_for_writing":
+        _give_back(claimed_path, landing_path)
+
+
+def _give_back(claimed_path: Path, landing_path: Path) -> None:
+    """Somebody opened it for writing between the look and the rename: back it goes, unless the name is taken again.
+
+    Then it stays ours: the writer's descriptor follows the file, and staging refuses a file that changes under it.
+    """
+    try:
+        os.link(claimed_path, landing_path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in {errno.EEXIST, errno.ENOENT, errno.EPERM}:
+            return
+        raise
+    claimed_path.unlink()
+
+
+def _claimed_name(ordinal: int, path: Path) -> str:
+    """A name that is unique within the batch and fits a directory entry; it keeps the endings, which readers look at."""
+    name = f"{ordinal}-".encode() + os.fsencode(path.name)
+    return os.fsdecode(name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 64] + name[-64:])

@@ -1,0 +1,193 @@
+"""From hints to batches: looks at what is in landing and claims what is ready. One thread, built and started by the service.
+
+Watcher, sweep and chain only put words on its queue; what happened is never trusted, the disk is looked at. While a table
+has batches that wait to be staged its ready files stay in landing, so that the next batch is larger: small batches when idle,
+large ones under load.
+"""
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+
+from daemon.catalog.ledger import Ledger
+from daemon.catalog.promotion import TableKey
+from daemon.errors import RetryLaterError
+from daemon.events import Event
+from daemon.landing.candidates import Candidates
+from daemon.landing.claims import Claims, ReadyFile
+from daemon.landing.watcher import Hint
+
+log = structlog.get_logger(__name__)
+
+_MAX_UNSTAGED = 2
+"""Batches of a table that are claimed and not staged: one that is being read, and the next."""
+_MACHINE_WAIT = 5.0
+"""Seconds until a claim that the machine refused is tried again."""
+_LISTEN = 5.0
+"""Seconds the thread sleeps at most, so that a lost word costs no more than that."""
+
+Word = Hint | TableKey | None
+"""A hint about a path; a table whose batch was staged; None: look around."""
+
+
+class Intake:
+    """Claims what is ready. `limit` gives a table's files and bytes per batch, `claimed` is told of every batch,
+    `failed` when the thread meets a bug and ends.
+    """
+
+    def __init__(  # noqa: PLR0913 - the meeting point of the parts of this room; the service is its only builder
+        self,
+        *,
+        candidates: Candidates,
+        claims: Claims,
+        ledger: Ledger,
+        limit: Callable[[TableKey], tuple[int, int]],
+        now: Callable[[], datetime],
+        claimed: Callable[[TableKey], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._candidates = candidates
+        self._claims = claims
+        self._ledger = ledger
+        self._limit = limit
+        self._now = now
+        self._claimed = claimed
+        self._failed = failed
+        self._words: queue.SimpleQueue[Word] = queue.SimpleQueue()
+        self._sweep_wanted = threading.Event()
+        self._stopping = threading.Event()
+        self._busy = threading.Event()
+        self._refused_until = 0.0
+        self._thread = threading.Thread(target=self._run, name="intake")
+
+    def hint(self, hint: Hint) -> None:
+        """Somebody saw something happen to a path."""
+        self._words.put(hint)
+
+    def staged(self, key: TableKey) -> None:
+        """A batch of this table is staged: there may be room for the next."""
+        self._words.put(key)
+
+    def sweep(self) -> None:
+        """Look through all of landing soon."""
+        self._sweep_wanted.set()
+        self._words.put(None)
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._busy.set()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Claim nothing more; returns when the thread has ended."""
+        self._stopping.set()
+        self._words.put(None)
+        self._thread.join()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the thread lives."""
+        return self._thread.is_alive()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing in landing is ready, or may become so by waiting."""
+        return (
+            self._words.empty()
+            and not self._sweep_wanted.is_set()
+            and not self._busy.is_set()
+            and not self._candidates.count
+        )
+
+    @property
+    def waiting(self) -> int:
+        """Files in landing that are known and not claimed."""
+        return self._candidates.count
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._turn()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the service must know that nobody claims any more
+            self._failed(error)
+
+    def _turn(self) -> None:
+        """Listen, look, claim; once."""
+        self._listen()
+        if self._sweep_wanted.is_set():
+            self._sweep_wanted.clear()
+            self._sweep_landing()
+        self._candidates.look_again(time.monotonic())
+        self._claim_ready()
+        if self._candidates.overflowed and not self._candidates.is_full:
+            self._sweep_wanted.set()
+
+    def _listen(self) -> None:
+        """Wait for a word, or until a candidate's time has come; then take all words that are there."""
+        for word in self._heard():
+            if isinstance(word, Hint):
+                self._candidates.hint(word, time.monotonic())
+
+    def _heard(self) -> Iterator[Word]:
+        try:
+            yield self._words.get_nowait()
+        except queue.Empty:
+            self._busy.clear()
+            try:
+                word = self._words.get(timeout=0 if self._sweep_wanted.is_set() else self._patience())
+            except queue.Empty:
+                return
+            finally:
+                self._busy.set()
+            yield word
+        while not self._words.empty():
+            yield self._words.get()
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        due = self._candidates.next_due
+        wait = _LISTEN if due is None else min(_LISTEN, due - now)
+        if self._candidates.ready and self._refused_until > now:
+            wait = min(wait, self._refused_until - now)
+        return max(wait, 0.001)
+
+    def _sweep_landing(self) -> None:
+        began = time.monotonic()
+        found = self._candidates.sweep(began)
+        log.debug(Event.SWEEP_COMPLETED, files=found, seconds=round(time.monotonic() - began, 4))
+
+    def _claim_ready(self) -> None:
+        """Claim a batch of every table that has ready files and not too many batches waiting."""
+        if time.monotonic() < self._refused_until:
+            return
+        for key in list(self._candidates.ready):
+            try:
+                while self._ledger.promotions.unstaged(key) < _MAX_UNSTAGED and not self._stopping.is_set():
+                    files = self._next_batch(key)
+                    if not files:
+                        break
+                    if self._claims.claim(key, files, self._now()):
+                        self._claimed(key)
+            except (RetryLaterError, OSError) as error:
+                self._refused_until = time.monotonic() + _MACHINE_WAIT
+                log.warning(Event.CLAIM_REFUSED, domain=key.domain, table=key.table, error=str(error))
+                return
+
+    def _next_batch(self, key: TableKey) -> list[ReadyFile]:
+        """Take files off a table's ready ones, the first ready first, up to the batch's limit; a large file goes alone."""
+        max_files, max_bytes = self._limit(key)
+        files: list[ReadyFile] = []
+        size = 0
+        for path, file in list(self._candidates.ready.get(key, {}).items()):
+            if files and (len(files) == max_files or size + file.size > max_bytes):
+                break
+            files.append(file)
+            size += file.size
+            self._candidates.taken(key, path)
+        return files
+

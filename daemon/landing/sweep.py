@@ -1,0 +1,62 @@
+"""Looks through landing: the truth about what is there, whatever events were lost. Called by intake."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.landing.readiness import Sighting
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something in landing that is not a folder: a file, link or device, as `sighting.mode` tells."""
+
+    path: Path
+    sighting: Sighting
+
+
+def sweep(folder: Path, problems: list[str]) -> Iterator[Found]:
+    """Yield all that lies in `folder` and below.
+
+    Links are not followed, and folders whose name begins with a dot are left out. What goes away
+    meanwhile is no error. Of a folder that cannot be read, `problems` gets a sentence.
+    """
+    waiting = [str(folder)]
+    while waiting:
+        here = waiting.pop()
+        for entry in _entries(here, problems, required=here == str(folder)):
+            if _is_folder(entry):
+                if not entry.name.startswith("."):
+                    waiting.append(entry.path)
+                continue
+            try:
+                found = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                problems.append(f"{entry.path} cannot be looked at: {error.strerror}")
+                continue
+            yield Found(Path(entry.path), Sighting.of(entry.name, found))
+
+
+def _entries(folder: str, problems: list[str], *, required: bool) -> list[os.DirEntry[str]]:
+    """List a folder; read at once, so that no descriptor stays open while files are claimed."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if required:
+            problems.append(f"{folder} cannot be looked through: {error.strerror}; is it still there?")
+    except OSError as error:
+        problems.append(
+            f"{folder} cannot be looked through: {error.strerror}; give the daemon's user rx on it"
+        )
+    return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:
+        return False

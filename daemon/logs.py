@@ -1,0 +1,127 @@
+"""Where log lines go and what they look like: structlog and the libraries' own logging through one chain.
+
+Called once by cli and service. Every room logs with `structlog.get_logger(__name__)` and an Event as the
+name. A line is one JSON object with `timestamp` (UTC), `level`, `event` and the event's fields, or the same
+for people.
+"""
+
+import logging
+import sys
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Final, Literal
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from daemon.errors import HaltError
+from daemon.events import Event
+
+LogFormat = Literal["json", "console"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+CELL_FIELDS: Final = ("raw", "record", "value", "values")
+"""Fields that may hold what stood in a cell: left out above debug."""
+
+
+def configure(form: LogFormat | None, level: LogLevel, file: Path | None) -> None:
+    """Send log lines of `level` and above to stdout, and to `file` as JSON.
+
+    `form` None is `console` on a terminal and `json` elsewhere. `file` may be moved away at any time
+    (logrotate): a new one is begun. Raises HaltError when `file` cannot be opened. May be called again: the
+    last call counts.
+    """
+    output = _standard_output(form or ("console" if sys.stdout.isatty() else "json"))
+    handlers = [output] if file is None else [output, _log_file(file)]
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if isinstance(handler.formatter, ProcessorFormatter)]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(logging.WARNING)  # the libraries: only what is wrong
+    logging.getLogger("daemon").setLevel(level.upper())
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *_COMMON, ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+
+
+class _LogFile(WatchedFileHandler):
+    """A file that is begun anew when it was moved away. Failing to write it never stops the daemon."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:
+            self.handleError(record)  # on stderr, which systemd keeps
+
+
+def _standard_output(form: LogFormat) -> logging.Handler:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_json() if form == "json" else _console(colours=sys.stdout.isatty()))
+    return handler
+
+
+def _log_file(file: Path) -> logging.Handler:
+    try:
+        handler = _LogFile(file, encoding="utf-8", errors="backslashreplace")
+    except OSError as error:
+        raise HaltError(
+            f"{file}: cannot write the log there: {error.strerror}; choose another log_file"
+        ) from error
+    handler.setFormatter(_json())
+    return handler
+
+
+def _json() -> ProcessorFormatter:
+    return _formatter(_order, structlog.processors.JSONRenderer(default=str))
+
+
+def _console(*, colours: bool) -> ProcessorFormatter:
+    traceback = structlog.dev.plain_traceback  # the rich one would show the values of local variables
+    return _formatter(_escape, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=traceback))
+
+
+def _formatter(*last: Processor) -> ProcessorFormatter:
+    clean = (ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info)
+    return ProcessorFormatter(foreign_pre_chain=[_name_library_line, *_COMMON], processors=[*clean, *last])
+
+
+def _name_library_line(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Give a library's line our event name; its text becomes `message`."""
+    line["logger"] = line["_record"].name
+    line["message"] = line.pop("event")
+    line["event"] = Event.LIBRARY_LOGGED
+    return line
+
+
+def _hide_cells(_logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    if method != "debug":
+        for field in CELL_FIELDS:
+            line.pop(field, None)
+    return line
+
+
+def _order(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Put first what every line has."""
+    return {field: line[field] for field in ("timestamp", "level", "event")} | dict(line)
+
+
+def _escape(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """Show control characters instead of sending them to the terminal; a traceback keeps its lines."""
+    for field, value in line.items():
+        if field != "exception" and isinstance(value, str) and not value.isprintable():
+            line[field] = repr(value)
+    return line
+
+
+_COMMON: list[Processor] = [
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    _hide_cells,
+]

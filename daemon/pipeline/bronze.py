@@ -1,0 +1,109 @@
+"""Staged -> bronze: names and types. May rename, cast and enforce the schema; no business logic.
+
+A value that does not cast takes its record to quarantine; nothing is nulled in silence.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from daemon.catalog.contract import BronzeRules
+from daemon.errors import ContractError
+from daemon.lake.parquet import writing
+from daemon.pipeline.casting import Cast, cast_column, target_type
+from daemon.pipeline.provenance import PROVENANCE, update_layer_column
+from daemon.pipeline.results import LayerResult, Place
+from daemon.pipeline.writing import as_quarantine, data_errors, publish, scan, set_records_aside
+
+
+class BronzeLayer:
+    """Renames and casts as `rules` say. `origin` names the contract in messages."""
+
+    def __init__(self, rules: BronzeRules | None = None, origin: str = "") -> None:
+        self._rules = rules or BronzeRules()
+        self._origin = origin
+
+    def promote(self, source: Path, rows_in: int, place: Place) -> LayerResult:
+        """Promote the staged file `source` of `rows_in` rows. Raises ContractError, RejectDataError, RetryLaterError."""
+        staged = scan(source)
+        with data_errors(place), writing(place.path) as pending:
+            renamed = self._renamed(staged)
+            casts = self._casts(renamed.collect_schema())
+            typed = _typed(renamed, casts, self._missing(renamed.collect_schema()))
+            rows = pending.sink(update_layer_column(typed, place.layer, ingested_at=place.planned_at))
+            rejected: Mapping[str, int] = {}
+            if rows < rows_in:
+                rejected = set_records_aside(place, _failing(renamed, casts))
+            published = publish(pending, place, rows)
+        return LayerResult(
+            batch_id=place.batch_id,
+            rows_in=rows_in,
+            rows_out=rows,
+            path=place.path if published else None,
+            file=published,
+            rejected=rejected,
+            quarantine_path=place.quarantine_path if rejected else None,
+        )
+
+    def _renamed(self, staged: pl.LazyFrame) -> pl.LazyFrame:
+        columns = staged.collect_schema().names()
+        names = {old: new for old, new in self._rules.rename.items() if old in columns}
+        for old, new in names.items():
+            if new in columns and new not in names:
+                raise ContractError(f"{self._origin}: bronze.rename: '{old}' cannot become '{new}': the file has that column")
+        return staged.rename(names)
+
+    def _casts(self, schema: pl.Schema) -> list[Cast]:
+        rules = {name: self._rules.cast_for(name) for name in schema.names() if name not in PROVENANCE}
+        return [
+            cast_column(name, schema[name], rule, self._rules.null_values)
+            for name, rule in rules.items()
+            if rule is not None
+        ]
+
+    def _missing(self, schema: pl.Schema) -> list[pl.Expr]:
+        """A column that the contract casts by its own name and the file does not have is there, and null."""
+        return [
+            pl.lit(None, target_type(rule)).alias(name)
+            for name, rule in self._rules.cast.items()
+            if name not in schema.names() and not _is_glob(name)
+        ]
+
+
+def _typed(renamed: pl.LazyFrame, casts: Sequence[Cast], missing: Sequence[pl.Expr]) -> pl.LazyFrame:
+    """The rows that cast, in one pass: cast beside the text, keep what did not fail, drop the text."""
+    if not casts:
+        return renamed.with_columns(missing) if missing else renamed
+    # The cast is named apart, so that the test for failure uses it and it is computed once.
+    beside = {cast.column: f"__cast {cast.column}" for cast in casts}
+    failed = pl.any_horizontal(cast.fails(pl.col(beside[cast.column])) for cast in casts)
+    return (
+        renamed.with_columns(cast.value.alias(beside[cast.column]) for cast in casts)
+        .filter(~failed)
+        .with_columns(*(pl.col(name).alias(column) for column, name in beside.items()), *missing)
+        .drop(beside.values())
+    )
+
+
+def _failing(renamed: pl.LazyFrame, casts: Sequence[Cast]) -> pl.LazyFrame:
+    """The records that do not cast: the rule names the first column at fault, the reason all of them."""
+    rule = pl.coalesce([pl.when(cast.fails(cast.value)).then(pl.lit(f"cast:{cast.column}")) for cast in casts])
+    reasons = [
+        pl.when(cast.fails(cast.value)).then(
+            pl.format(f"{{}}: '{{}}' is not {_article(cast.kind)}", pl.lit(cast.column), pl.col(cast.column).cast(pl.String))
+        )
+        for cast in casts
+    ]
+    failed = pl.any_horizontal(cast.fails(cast.value) for cast in casts)
+    return as_quarantine(renamed.filter(failed), rule, pl.concat_str(reasons, separator="; ", ignore_nulls=True))
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
+def _is_glob(name: str) -> bool:
+    return any(sign in name for sign in "*?[")
+
+

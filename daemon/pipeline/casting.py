@@ -1,0 +1,136 @@
+"""Text to types, with nothing rounded, guessed or nulled in silence: an expression per column and its test for failure.
+
+Used by bronze. A cast gives null where the value is missing (null, blank, or one of the contract's null values) and where
+it does not fit; `Cast.fails` tells the two apart.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from daemon.catalog.contract import CastRule
+
+_INTEGERS: dict[str, pl.DataType] = {
+    "int8": pl.Int8(),
+    "int16": pl.Int16(),
+    "int32": pl.Int32(),
+    "int64": pl.Int64(),
+    "uint8": pl.UInt8(),
+    "uint16": pl.UInt16(),
+    "uint32": pl.UInt32(),
+    "uint64": pl.UInt64(),
+}
+_TRUE = ["true", "t", "yes", "y", "1"]
+_FALSE = ["false", "f", "no", "n", "0"]
+_ISO = {
+    "date": ("%Y-%m-%d",),
+    "datetime": ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"),
+    "time": ("%H:%M:%S%.f", "%H:%M"),
+}
+_OFFSETS = ("%z", "%:z", "%#z")
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A column that bronze casts: the typed expression `value`, and where there is no value to cast, `missing`."""
+
+    column: str
+    kind: str
+    value: pl.Expr
+    missing: pl.Expr
+
+    def fails(self, value: pl.Expr) -> pl.Expr:
+        """True where a value does not fit, given the computed `value`."""
+        return value.is_null() & ~self.missing
+
+
+def cast_column(column: str, dtype: pl.DataType, rule: CastRule, null_values: Sequence[str]) -> Cast:
+    """The cast of `column`, whose staged type is `dtype`, as `rule` says."""
+    source = pl.col(column)
+    target = target_type(rule)
+    if dtype != pl.String:
+        value = source if dtype == target else _typed(source, dtype, target)
+        return Cast(column, rule.type, value, source.is_null())
+    if rule.type == "text":
+        return Cast(column, rule.type, source, source.is_null())
+    text = source.str.strip_chars()
+    missing = text.is_null() | (text == "")
+    if null_values:
+        missing = missing | source.is_in(list(null_values)) | text.is_in(list(null_values))
+    text = pl.when(~missing).then(text)
+    return Cast(column, rule.type, _parsed(text, rule, target), missing)
+
+
+def target_type(rule: CastRule) -> pl.DataType:
+    """The Polars type a rule leads to. A datetime with a zone, or whose formats name an offset, is aware."""
+    if rule.type in _INTEGERS:
+        return _INTEGERS[rule.type]
+    if rule.type == "decimal":
+        return pl.Decimal(rule.precision, rule.scale or 0)
+    if rule.type == "datetime":
+        return pl.Datetime("us", rule.time_zone or ("UTC" if _names_offset(rule.formats) else None))
+    plain: dict[str, pl.DataType] = {
+        "float32": pl.Float32(),
+        "float64": pl.Float64(),
+        "bool": pl.Boolean(),
+        "text": pl.String(),
+        "date": pl.Date(),
+        "time": pl.Time(),
+    }
+    return plain[rule.type]
+
+
+def _typed(source: pl.Expr, dtype: pl.DataType, target: pl.DataType) -> pl.Expr:
+    """From a type a Parquet file brought: only values that survive the way back count as cast."""
+    value = source.cast(target, strict=False)
+    if target == pl.String or dtype.is_nested():
+        return value
+    return pl.when(value.cast(dtype, strict=False).eq_missing(source)).then(value)
+
+
+def _parsed(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
+    if rule.type == "bool":
+        word = text.str.to_lowercase()
+        return pl.when(word.is_in(_TRUE)).then(statement=True).when(word.is_in(_FALSE)).then(statement=False)
+    if rule.type in _ISO:
+        return _instant(text, rule, target)
+    if rule.thousands:
+        text = text.str.replace_all(rule.thousands, "", literal=True)
+    if rule.decimal != ".":
+        # A point is then no decimal sign: "1.5" under a decimal comma is an error, not 15 and not 1.5.
+        text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(rule.decimal, ".", literal=True))
+    if rule.type == "decimal":
+        return _decimal(text, rule, target)
+    if rule.type in _INTEGERS:
+        # Polars casts "1.0" to null, and so do we; "+5" is an integer people write.
+        return text.str.strip_prefix("+").cast(target, strict=False)
+    return text.cast(target, strict=False)
+
+
+def _decimal(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
+    """Polars rounds what has too many digits after the point; here it does not fit."""
+    scale = rule.scale or 0
+    fits = rf"^[+-]?\d{{0,{max(rule.precision - scale, 1)}}}(\.\d{{0,{scale}}}0*)?$"
+    return pl.when(text.str.contains(fits) & text.str.contains(r"\d")).then(
+        text.str.strip_prefix("+").cast(target, strict=False)
+    )
+
+
+def _instant(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
+    formats = rule.formats or _ISO[rule.type]
+    if isinstance(target, pl.Datetime):
+        return pl.coalesce([_datetime(text, form, target.time_zone) for form in formats])
+    return pl.coalesce([text.str.strptime(target, form, strict=False) for form in formats])
+
+
+def _datetime(text: pl.Expr, form: str, zone: str | None) -> pl.Expr:
+    """A local time that a change of clocks made ambiguous, or that never was, is null: it does not fit."""
+    if _names_offset((form,)):
+        return text.str.strptime(pl.Datetime("us", "UTC"), form, strict=False).dt.convert_time_zone(zone or "UTC")
+    local = text.str.strptime(pl.Datetime("us"), form, strict=False)
+    return local if zone is None else local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+
+
+def _names_offset(formats: Sequence[str]) -> bool:
+    return any(offset in form for form in formats for offset in _OFFSETS)

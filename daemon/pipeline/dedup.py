@@ -1,0 +1,101 @@
+"""One row per key, within a batch and across batches. Used by silver.
+
+Rows of a key are ordered by the contract's `order_by` (nulls first), then by arrival; `keep` takes the first or the last.
+Null is a value like another: two rows whose key is null are the same key. `is_first_distinct` rather than `unique`: it
+keeps the order and takes a sixth of the memory (design/facts).
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from daemon.catalog.contract import DedupRules
+from daemon.catalog.promotion import LayerFile
+
+_FILE = "__file"
+_OURS = "__ours"
+_OURS_NOT = pl.lit(value=False).alias(_OURS)
+_OURS_YES = pl.lit(value=True).alias(_OURS)
+_ROW = "__row"
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The table's rows in silver before this batch: `files` in `folder`, its present generation."""
+
+    folder: Path
+    files: tuple[LayerFile, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files to scan."""
+        return [self.folder / file.name for file in self.files]
+
+
+@dataclass(frozen=True, slots=True)
+class Losers:
+    """Who loses a key that both a batch and published rows have: frames of keys, None where nobody does.
+
+    `ours` are of the batch, `theirs` of published rows, which stand in the files named `hit`.
+    """
+
+    ours: pl.DataFrame | None = None
+    theirs: pl.DataFrame | None = None
+    hit: frozenset[str] = frozenset()
+
+
+def keep_one_per_key(rows: pl.LazyFrame, rule: DedupRules) -> pl.LazyFrame:
+    """The rows that win their key within the batch, in their order."""
+    if not rule.order_by:
+        return rows.filter(_wins(rule))
+    return (
+        rows.with_row_index(_ROW)
+        .sort(*rule.order_by, nulls_last=False, maintain_order=True)
+        .filter(_wins(rule))
+        .sort(_ROW)
+        .drop(_ROW)
+    )
+
+
+def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Losers:
+    """Settle the keys that a batch (each key once) shares with published rows.
+
+    Only key columns are read, and of the published rows only those with one of the batch's keys are kept.
+    """
+    if not published.files:
+        return Losers()
+    keys = list(rule.keys)
+    wanted = [*keys, *(name for name in rule.order_by if name not in keys)]
+    theirs = pl.scan_parquet(
+        published.paths, glob=False, include_file_paths=_FILE, missing_columns="insert", extra_columns="ignore"
+    )
+    contested = theirs.select(*wanted, _FILE).join(batch.select(keys), on=keys, how="semi", nulls_equal=True).collect()
+    if contested.is_empty():
+        return Losers()
+    rivals = batch.select(wanted).join(contested.lazy(), on=keys, how="semi", nulls_equal=True).collect()
+    winners = (
+        pl.concat([contested.with_columns(_OURS_NOT), rivals.with_columns(_OURS_YES)], how="diagonal_relaxed")
+        .sort(*rule.order_by, _OURS, nulls_last=False, maintain_order=True)
+        .filter(_wins(rule))
+    )
+    beaten = winners.filter(_OURS).select(keys)
+    beating = winners.filter(~pl.col(_OURS)).select(keys)
+    hit = contested.join(beaten, on=keys, how="semi", nulls_equal=True).get_column(_FILE).unique()
+    return Losers(
+        ours=None if beating.is_empty() else beating,
+        theirs=None if beaten.is_empty() else beaten,
+        hit=frozenset(Path(path).name for path in hit),
+    )
+
+
+def without(rows: pl.LazyFrame, keys: pl.DataFrame) -> pl.LazyFrame:
+    """The rows but for those with one of `keys`, in their order."""
+    return rows.join(
+        keys.lazy(), on=keys.columns, how="anti", nulls_equal=True, maintain_order="left"
+    )
+
+
+def _wins(rule: DedupRules) -> pl.Expr:
+    key = pl.col(rule.keys[0]) if len(rule.keys) == 1 else pl.struct(*rule.keys)
+    return key.is_first_distinct() if rule.keep == "first" else key.is_last_distinct()

@@ -1,0 +1,48 @@
+"""Where a row came from: the five columns that every row of every layer carries. Used by the layers and by library users."""
+
+from datetime import datetime
+
+import polars as pl
+
+from daemon.catalog.identity import new_id
+from daemon.catalog.transition import Layer
+
+SOURCE_FILE = "_source_file"
+SOURCE_ROW = "_source_row"
+INGESTED_AT = "_ingested_at"
+BATCH_ID = "_batch_id"
+LAYER = "_layer"
+PROVENANCE = (SOURCE_FILE, SOURCE_ROW, INGESTED_AT, BATCH_ID, LAYER)
+"""The provenance columns, in the order in which they close a row: text, int64 (record number in its file, from 1),
+datetime (UTC, microseconds; new at every promotion), text (UUIDv7), text."""
+
+
+def generate_batch_id() -> str:
+    """A new batch's name: a UUIDv7 as text, so that names sort by the time the batches were taken."""
+    return new_id()
+
+
+def add_provenance_columns(
+    lf: pl.LazyFrame, source_file: str, batch_id: str, layer: Layer | str, *, ingested_at: datetime
+) -> pl.LazyFrame:
+    """Add the five provenance columns to the records of one file, in their order in the file.
+
+    `lf` has any columns but these; `_source_row` numbers its rows from 1.
+    """
+    numbered = lf.with_row_index(SOURCE_ROW, offset=1).with_columns(
+        pl.lit(source_file).alias(SOURCE_FILE), pl.col(SOURCE_ROW).cast(pl.Int64)
+    )
+    return stamp(numbered, batch_id, layer, ingested_at=ingested_at)
+
+
+def stamp(lf: pl.LazyFrame, batch_id: str, layer: Layer | str, *, ingested_at: datetime) -> pl.LazyFrame:
+    """Complete the provenance of rows that know their file and record already; provenance closes the row."""
+    named = lf.with_columns(pl.lit(batch_id).alias(BATCH_ID))
+    return update_layer_column(named, layer, ingested_at=ingested_at)
+
+
+def update_layer_column(lf: pl.LazyFrame, layer: Layer | str, *, ingested_at: datetime) -> pl.LazyFrame:
+    """Say that the rows now stand in `layer`, since `ingested_at` (aware); their other provenance stays."""
+    return lf.with_columns(
+        pl.lit(ingested_at).cast(pl.Datetime("us", "UTC")).alias(INGESTED_AT), pl.lit(str(layer)).alias(LAYER)
+    ).select(pl.exclude(PROVENANCE), *PROVENANCE)

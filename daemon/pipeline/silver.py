@@ -1,0 +1,224 @@
+"""Bronze -> silver: clean, transform, check, deduplicate; in this order, so that only valid rows compete for a key.
+
+May not touch raw sources. Every row that goes is counted: quarantined by a check, filtered by a transform or a check that
+drops, deduplicated within the batch or against the batches before it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from daemon.catalog.contract import CheckRule, CleanRules, SilverRules
+from daemon.catalog.promotion import LayerFile
+from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
+from daemon.lake.generations import build_next
+from daemon.lake.parquet import PendingParquet, writing
+from daemon.pipeline.applying import apply_all, blaming, refuse_made_rows
+from daemon.pipeline.dedup import Losers, Published, keep_one_per_key, losers, without
+from daemon.pipeline.provenance import PROVENANCE, update_layer_column
+from daemon.pipeline.results import LayerResult, Place
+from daemon.pipeline.transforms import Transform
+from daemon.pipeline.writing import DATA_ERRORS, as_quarantine, publish, scan, set_records_aside
+
+_FATE = "__fate"
+_KEPT = "kept"
+
+
+@dataclass(frozen=True, slots=True)
+class Rewritten:
+    """A published file that lost rows to the batch: `old`, and `new` in the next generation, None when no row was left."""
+
+    old: LayerFile
+    new: LayerFile | None
+
+
+@dataclass(frozen=True, slots=True)
+class SilverResult:
+    """The batch in silver. Where it beat published rows, `generation` is the next one, complete but not yet shown."""
+
+    layer: LayerResult
+    generation: int
+    rewritten: tuple[Rewritten, ...] = ()
+
+
+class SilverLayer:
+    """Refines as `rules` say, with `transforms` loaded already. `origin` names the contract, `folder` its transforms."""
+
+    def __init__(
+        self,
+        rules: SilverRules | None = None,
+        transforms: Sequence[Transform] = (),
+        *,
+        origin: str = "",
+        folder: Path = Path(),
+    ) -> None:
+        self._rules = rules or SilverRules()
+        self._transforms = transforms
+        self._origin = origin
+        self._folder = folder
+
+    def promote(
+        self, source: Path, rows_in: int, place: Place, published: Published | None = None
+    ) -> SilverResult:
+        """Promote the bronze file `source` of `rows_in` rows; with `published`, keys are unique across batches.
+
+        Raises ContractError, RejectDataError, RetryLaterError.
+        """
+        bronze = scan(source)
+        with writing(place.path) as pending:
+            with blaming(bronze, self._refined, f"{self._origin}: silver", self._folder):
+                judged = self._refined(bronze)
+                kept = self._deduplicated(judged.filter(pl.col(_FATE) == _KEPT).drop(_FATE))
+                rows = pending.sink(update_layer_column(kept, place.layer, ingested_at=place.planned_at))
+                if self._transforms:
+                    refuse_made_rows(pending.temporary, rows, rows_in, f"{self._origin}: silver.transforms")
+                fates = {_KEPT: rows} if rows == rows_in else _count_fates(judged)
+                self._refuse_failed(judged, fates)
+                rejected = self._set_aside(judged, place) if _sum(fates, "quarantine:") else {}
+            rows, place, rewritten = self._across(pending, place, rows, published)
+            file = publish(pending, place, rows)
+        result = LayerResult(
+            batch_id=place.batch_id,
+            rows_in=rows_in,
+            rows_out=rows,
+            path=place.path if file else None,
+            file=file,
+            rejected=rejected,
+            quarantine_path=place.quarantine_path if rejected else None,
+            rows_deduplicated=fates.get(_KEPT, 0) - rows,
+            rows_filtered=rows_in - sum(fates.values()) + _sum(fates, "drop:"),
+            warnings=self._warnings(place.path) if file else (),
+        )
+        return SilverResult(result, place.generation, rewritten)
+
+    def _refined(self, bronze: pl.LazyFrame) -> pl.LazyFrame:
+        """Clean, transform, and say of every row what the checks make of it."""
+        cleaned = _clean(bronze, self._rules.clean)
+        transformed = apply_all(cleaned, self._transforms, self._origin)
+        fate = pl.lit(_KEPT)
+        for check in reversed(self._rules.checks):
+            if check.on_failure != "warn":
+                fate = pl.when(_fails(check)).then(pl.lit(f"{check.on_failure}:{check.name}")).otherwise(fate)
+        return transformed.with_columns(fate.alias(_FATE))
+
+    def _deduplicated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        return keep_one_per_key(rows, self._rules.dedup) if self._rules.dedup else rows
+
+    def _refuse_failed(self, judged: pl.LazyFrame, fates: Mapping[str, int]) -> None:
+        failed = {fate: count for fate, count in fates.items() if fate.startswith("fail:")}
+        if failed:
+            fate, count = next(iter(failed.items()))
+            first = judged.filter(pl.col(_FATE) == fate).select("_source_file", "_source_row").first().collect().row(0)
+            raise RejectDataError(
+                f"{self._origin}: check '{fate.partition(':')[2]}' failed for {count} rows, first for {first[0]} "
+                f"record {first[1]}; it says that the file is refused then",
+                kind="check_failed",
+            )
+
+    def _across(
+        self, pending: PendingParquet, place: Place, rows: int, published: Published | None
+    ) -> tuple[int, Place, tuple[Rewritten, ...]]:
+        """Settle keys that earlier batches have as well: drop our losers, and rewrite the files that hold theirs.
+
+        Returns the rows that are left of the batch, and where it goes: into the next generation if files were rewritten.
+        """
+        rule = self._rules.dedup
+        if rule is None or published is None or rows == 0:
+            return rows, place, ()
+        try:
+            lost = losers(scan(pending.temporary), published, rule)
+            if lost.ours is not None:
+                rows = _sink_again(pending, lost.ours)
+            if lost.theirs is None:
+                return rows, place, ()
+            rewritten = _rewrite(place, published, lost)
+        except DATA_ERRORS as error:
+            if is_machine_fault(error):
+                raise RetryLaterError(f"{place.path}: {error}") from error
+            raise ContractError(
+                f"{self._origin}: silver.dedup: the keys do not compare with those of earlier batches ({error}); "
+                "was their type changed since?"
+            ) from error
+        place = replace(place, generation=place.generation + 1)
+        pending.final = place.path
+        return rows, place, rewritten
+
+    def _set_aside(self, judged: pl.LazyFrame, place: Place) -> Mapping[str, int]:
+        failing = judged.filter(pl.col(_FATE).str.starts_with("quarantine:"))
+        name = pl.col(_FATE).str.strip_prefix("quarantine:")
+        conditions = {check.name: check.sql for check in self._rules.checks}
+        reason = pl.format("not true: {}", name.replace_strict(conditions, return_dtype=pl.String))
+        return set_records_aside(place, as_quarantine(failing, pl.format("check:{}", name), reason))
+
+    def _warnings(self, written: Path) -> list[str]:
+        checks = [check for check in self._rules.checks if check.on_failure == "warn"]
+        if not checks:
+            return []
+        counts = scan(written).select(_fails(check).sum().alias(check.name) for check in checks).collect().row(0)
+        return [
+            f"check '{check.name}' is not met by {count} rows: {check.sql}"
+            for check, count in zip(checks, counts, strict=True)
+            if count
+        ]
+
+
+def _rewrite(place: Place, published: Published, lost: Losers) -> tuple[Rewritten, ...]:
+    """Build the next generation: files without losers as they are, the others without their losers, under a new name."""
+    assert lost.theirs is not None  # noqa: S101 - the caller asked
+    keep = [file.name for file in published.files if file.name not in lost.hit]
+    folder = build_next(place.layout, place.layer, place.key, place.generation, keep)
+    rewritten = []
+    for old in published.files:
+        if old.name in lost.hit:
+            path = folder / f"{old.batch_id}.g{place.generation + 1}.parquet"
+            with writing(path) as pending:
+                rows = pending.sink(without(scan(published.folder / old.name), lost.theirs))
+                rewritten.append(Rewritten(old, pending.publish(old.batch_id, rows) if rows else None))
+    return tuple(rewritten)
+
+
+def _sink_again(pending: PendingParquet, losing: pl.DataFrame) -> int:
+    """Write the pending file once more, without the rows that lose their key to an earlier batch."""
+    with writing(pending.final) as again:
+        rows = again.sink(without(scan(pending.temporary), losing))
+        again.temporary.replace(pending.temporary)
+    return rows
+
+
+def _sum(fates: Mapping[str, int], prefix: str) -> int:
+    return sum(count for fate, count in fates.items() if fate.startswith(prefix))
+
+
+def _fails(check: CheckRule) -> pl.Expr:
+    """As SQL's CHECK: only a condition that is false fails; one that is null does not."""
+    return ~pl.sql_expr(check.sql).fill_null(value=True)
+
+
+def _count_fates(judged: pl.LazyFrame) -> dict[str, int]:
+    return dict(judged.select(_FATE).group_by(_FATE).len().sort(_FATE).collect().iter_rows())
+
+
+def _clean(lf: pl.LazyFrame, rules: CleanRules) -> pl.LazyFrame:
+    """The contract's small repairs, in the order of its keys. A column that is not there is nothing to repair."""
+    schema = lf.collect_schema()
+    columns = [name for name in schema.names() if name not in PROVENANCE]
+    steps = []
+    for name in columns:
+        value = pl.col(name)
+        if schema[name] == pl.String:
+            if rules.strip:
+                value = value.str.strip_chars()
+            if name in rules.collapse_blanks:
+                value = value.str.replace_all(r"\s+", " ")
+            if name in rules.lower:
+                value = value.str.to_lowercase()
+            if name in rules.upper:
+                value = value.str.to_uppercase()
+            if rules.empty_as_null:
+                value = pl.when(value != "").then(value)
+        if name in rules.fill_null:
+            value = value.fill_null(rules.fill_null[name])
+        steps.append(value.alias(name))
+    return lf.with_columns(steps)

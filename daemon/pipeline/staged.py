@@ -1,0 +1,175 @@
+"""Landing -> staged: the bytes of dropped files become one Parquet file of text, every value as it was in its file.
+
+May add provenance, may not change a value. Records that cannot be read are set aside with their line, files with a reason.
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+from daemon.catalog.contract import ReaderOptions
+from daemon.catalog.promotion import ClaimedFile, FileOutcome
+from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
+from daemon.lake.durable import TEMPORARY
+from daemon.lake.parquet import PendingParquet, writing
+from daemon.pipeline.provenance import SOURCE_FILE, stamp
+from daemon.pipeline.results import LayerResult, Place
+from daemon.pipeline.writing import DATA_ERRORS, publish, scan, set_records_aside
+from daemon.readers import DamagedRecord, Delivery, Source, read_delivery
+
+
+@dataclass(frozen=True, slots=True)
+class StagedResult:
+    """The staged batch, what became of each file, in the order given, and how each was read (`notes`, by name)."""
+
+    layer: LayerResult
+    files: tuple[FileOutcome, ...]
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+
+class StagedLayer:
+    """Reads dropped files as `options` say."""
+
+    def __init__(self, options: ReaderOptions | None = None) -> None:
+        self._options = options or ReaderOptions()
+
+    def promote(
+        self, files: Sequence[ClaimedFile], place: Place, known_hashes: frozenset[str] = frozenset()
+    ) -> StagedResult:
+        """Read `files` into one staged file. A file whose SHA-256 is in `known_hashes`, or came before, is a duplicate.
+
+        Raises RetryLaterError when a file changes while it is read, or the machine is at fault.
+        """
+        digests = {file.file_id: _digest(file) for file in files}
+        fresh = _fresh(files, digests, known_hashes)
+        with writing(place.path) as pending:
+            delivery, rows = self._read(fresh, pending, place)
+            counts = _rows_by_file(pending.temporary) if rows else {}
+            for file in fresh:
+                _refuse_changed(file)
+            rejected = _set_aside(place, delivery.damaged)
+            published = publish(pending, place, rows)
+        outcomes = _outcomes(files, digests, fresh, delivery, counts)
+        result = LayerResult(
+            batch_id=place.batch_id,
+            rows_in=rows + len(delivery.damaged),
+            rows_out=rows,
+            path=place.path if published else None,
+            file=published,
+            rejected=rejected,
+            quarantine_path=place.quarantine_path if rejected else None,
+            warnings=[f"{refusal.source}: {refusal.reason}" for refusal in delivery.refused],
+        )
+        return StagedResult(result, outcomes, delivery.notes)
+
+    def _read(
+        self, files: Sequence[ClaimedFile], pending: PendingParquet, place: Place
+    ) -> tuple[Delivery, int]:
+        """Read fast; read again carefully the files whose fast reading is not proved to have lost nothing."""
+        careful: frozenset[str] = frozenset()
+        everything = frozenset(file.name for file in files)
+        while True:
+            try:
+                with tempfile.TemporaryDirectory(suffix=TEMPORARY, dir=place.path.parent) as scratch:
+                    delivery = read_delivery(_sources(files), self._options, Path(scratch), careful)
+                    rows = pending.sink(_together(delivery, place)) if delivery.frames else 0
+                    doubtful = delivery.unproved(scan(pending.temporary)) - careful if delivery.frames else frozenset()
+            except DATA_ERRORS as error:
+                if is_machine_fault(error):
+                    raise RetryLaterError(f"{place.path}: {error}") from error
+                if careful == everything:
+                    raise RejectDataError(f"the file cannot be read: {error}") from error
+                doubtful = everything
+            if not doubtful:
+                return delivery, rows
+            careful |= doubtful
+
+
+def _digest(file: ClaimedFile) -> str:
+    _refuse_changed(file)
+    with file.path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _refuse_changed(file: ClaimedFile) -> None:
+    found = file.path.stat()
+    if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise RetryLaterError(f"{file.name}: somebody still writes to it; it is read when it has come to rest")
+
+
+def _fresh(
+    files: Sequence[ClaimedFile], digests: Mapping[int, str], known_hashes: frozenset[str]
+) -> list[ClaimedFile]:
+    """The files whose content the table has not taken yet; of equal ones the first."""
+    seen = set(known_hashes)
+    fresh = []
+    for file in files:
+        if digests[file.file_id] not in seen:
+            seen.add(digests[file.file_id])
+            fresh.append(file)
+    return fresh
+
+
+def _sources(files: Sequence[ClaimedFile]) -> list[Source]:
+    return [Source(file.name, file.path) for file in files]
+
+
+def _together(delivery: Delivery, place: Place) -> pl.LazyFrame:
+    frames = delivery.frames
+    rows = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+    return stamp(rows, place.batch_id, place.layer, ingested_at=place.planned_at)
+
+
+def _rows_by_file(path: Path) -> dict[str, int]:
+    return dict(scan(path).group_by(SOURCE_FILE).len().collect().iter_rows())
+
+
+def _set_aside(place: Place, damaged: Sequence[DamagedRecord]) -> Mapping[str, int]:
+    if not damaged:
+        return {}
+    return set_records_aside(
+        place,
+        pl.LazyFrame(
+            {
+                "_source_file": [record.source for record in damaged],
+                "_source_row": [record.row for record in damaged],
+                "raw": [record.raw for record in damaged],
+                "rule": [record.kind for record in damaged],
+                "reason": [record.reason for record in damaged],
+                "line": [record.line for record in damaged],
+                "byte_offset": [record.byte_offset for record in damaged],
+            },
+            schema_overrides={"line": pl.Int64, "byte_offset": pl.Int64},
+        ),
+    )
+
+
+def _outcomes(
+    files: Sequence[ClaimedFile],
+    digests: Mapping[int, str],
+    fresh: Sequence[ClaimedFile],
+    delivery: Delivery,
+    counts: Mapping[str, int],
+) -> tuple[FileOutcome, ...]:
+    rows = dict(counts)
+    for record in delivery.damaged:
+        rows[record.source] = rows.get(record.source, 0) + 1
+    refused = {refusal.source: refusal for refusal in delivery.refused}
+    read = {file.file_id for file in fresh}
+    outcomes = []
+    for file in files:
+        digest = digests[file.file_id]
+        refusal = refused.get(file.name)
+        if file.file_id not in read:
+            reason = f"{file.name}: the table has this content already"
+            outcomes.append(FileOutcome(file.file_id, digest, 0, "duplicate", "duplicate", reason))
+        elif refusal:
+            reason = f"{file.name}: {refusal.reason}"
+            outcomes.append(FileOutcome(file.file_id, digest, 0, "set_aside", refusal.kind, reason))
+        else:
+            outcomes.append(FileOutcome(file.file_id, digest, rows.get(file.name, 0), "staged"))
+    return tuple(outcomes)

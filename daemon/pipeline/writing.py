@@ -1,0 +1,70 @@
+"""One way of writing for all layers: sink a frame, publish the file unless it is empty, set records aside.
+
+Used by the layer classes; wraps what Polars may raise into the errors of daemon/errors.py.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from daemon.catalog.promotion import LayerFile
+from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
+from daemon.lake.durable import remove_tree
+from daemon.lake.parquet import PendingParquet
+from daemon.lake.quarantine import write_quarantine
+from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW
+from daemon.pipeline.results import Place
+
+DATA_ERRORS = (PolarsError, PanicException, ValueError, ArithmeticError)
+"""What data can make Polars raise. PanicException is a BaseException: `except Exception` would miss it."""
+
+
+@contextmanager
+def data_errors(place: Place) -> Iterator[None]:
+    """Turn what Polars raises while it reads or refines into RetryLaterError or RejectDataError (kind `refining_failed`)."""
+    try:
+        yield
+    except DATA_ERRORS as error:
+        if is_machine_fault(error):
+            raise RetryLaterError(f"{place.path}: {error}") from error
+        raise RejectDataError(f"{place.layer} cannot be made: {error}", kind="refining_failed") from error
+
+
+def publish(pending: PendingParquet, place: Place, rows: int) -> LayerFile | None:
+    """Publish a finished file; one without rows is not published, and what an earlier attempt left is removed."""
+    if rows == 0:
+        remove_tree(place.path)
+        return None
+    return pending.publish(place.batch_id, rows)
+
+
+def set_records_aside(place: Place, records: pl.LazyFrame) -> Mapping[str, int]:
+    """Write records (columns of `lake.quarantine.SCHEMA` but the last two) to quarantine; returns rows by rule."""
+    stamped = records.with_columns(
+        pl.lit(place.batch_id).alias("_batch_id"), pl.lit(str(place.layer)).alias("_layer")
+    ).collect()
+    write_quarantine(stamped.lazy(), place.quarantine_path)
+    return dict(stamped.group_by("rule").len().sort("rule").iter_rows())
+
+
+def as_quarantine(lf: pl.LazyFrame, rule: pl.Expr, reason: pl.Expr) -> pl.LazyFrame:
+    """Rows of a layer as quarantine records: `raw` is the whole record, without provenance, as JSON."""
+    columns = [name for name in lf.collect_schema().names() if name not in PROVENANCE and not name.startswith("__")]
+    raw = pl.struct(columns).struct.json_encode() if columns else pl.lit("{}")
+    return lf.select(
+        SOURCE_FILE,
+        SOURCE_ROW,
+        raw.alias("raw"),
+        rule.alias("rule"),
+        reason.alias("reason"),
+        pl.lit(None, pl.Int64).alias("line"),
+        pl.lit(None, pl.Int64).alias("byte_offset"),
+    )
+
+
+def scan(path: Path) -> pl.LazyFrame:
+    """One layer file, lazily; its name is never taken for a pattern."""
+    return pl.scan_parquet(path, glob=False)

@@ -1,0 +1,149 @@
+"""The careful reader: one delimited file, record by record; a damaged record is set aside and its neighbours are read.
+
+Runs for files whose fast reading could not be proved, or whose dialect polars does not read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from daemon.readers.damage import too_much_damage
+from daemon.readers.delivery import DamagedRecord, Reading, Source
+from daemon.readers.dialect import Flaw
+from daemon.readers.frames import RowWriter
+from daemon.readers.layout import Layout
+from daemon.readers.lines import Lines, printable, read_lines
+from daemon.readers.records import Record, split_records
+
+_FLAWS = {
+    Flaw.OPEN_QUOTE: ("unterminated_quote", "a quote opens a field and nothing closes it"),
+    Flaw.STRAY_QUOTE: (
+        "stray_quote",
+        "a quote stands where none may: fields with quotes are quoted, inner quotes doubled",
+    ),
+}
+_OTHER_TABLE = "other_table"
+
+
+def read_carefully(source: Source, layout: Layout, encoding: str, scratch: Path, stem: str) -> Reading:
+    """Read `source`, whose text is UTF-8 now and was `encoding`. `stem` names this file's own files in `scratch`."""
+    table = _Pass(source, layout, encoding, scratch, stem)
+    table.run()
+    damaged = _other_tables(table.damaged, table.last_whole)
+    within = [record for record in damaged if record.kind != _OTHER_TABLE]
+    refusal = too_much_damage(source.name, within, table.number - (len(damaged) - len(within)))
+    if refusal is not None:
+        return Reading(refused=refusal, note=layout.note)
+    damaged = [*_above_the_table(source.name, layout), *damaged]
+    note = f"{layout.note}; read record by record"
+    return Reading(table.rows.frames(), tuple(damaged), note=note, header=layout.original_header)
+
+
+class _Pass:
+    """One pass over a file: the rows that are whole, the records that are not."""
+
+    def __init__(self, source: Source, layout: Layout, encoding: str, scratch: Path, stem: str) -> None:
+        self._source = source
+        self._layout = layout
+        self._lines = Lines(read_lines(source.path, encoding))
+        self.rows = RowWriter(source.name, layout.columns, scratch, stem)
+        self.damaged: list[DamagedRecord] = []
+        self.number = 0
+        self.last_whole = 0
+
+    def run(self) -> None:
+        """Read the file to its end."""
+        header_again = False
+        for record in self._records():
+            self.number += 1
+            header_again = header_again or self._begins_another_table(record)
+            if header_again:
+                self._set_aside(record, _OTHER_TABLE, "another table begins above this line; a file holds one table")
+            elif (flaw := self._flaw(record)) is not None:
+                self._set_aside(record, *flaw)
+            else:
+                self.rows.add(self.number, record.fields[: len(self._layout.columns)])
+                self.last_whole = self.number
+
+    def _records(self) -> Iterator[Record]:
+        """The data records: what comes before the table, blank lines and remarks are left out."""
+        layout = self._layout
+        width = len(layout.columns)
+        self._after_blank = False
+        for record in split_records(self._lines, layout.dialect, layout.comment):
+            if record.line <= layout.skip:
+                continue
+            if not record.fields and record.flaw is None:
+                self._after_blank = True
+                continue
+            if layout.remark and record.raw.startswith(layout.remark) and len(record.fields) != width:
+                continue
+            yield record
+            self._after_blank = False
+
+    def _begins_another_table(self, record: Record) -> bool:
+        """Whether this record is the header again, or a header after a blank line."""
+        if len(self._layout.columns) < 2 or not self.last_whole:  # noqa: PLR2004 - one column repeats itself
+            return False
+        if self._layout.header and tuple(record.fields) == self._layout.header:
+            return True
+        return self._after_blank and self._layout.breaks_shapes(record.fields)
+
+    def _flaw(self, record: Record) -> tuple[str, str] | None:
+        if record.flaw is not None:
+            return _FLAWS[record.flaw]
+        width, found = len(self._layout.columns), len(record.fields)
+        if found < width:
+            return "too_few_fields", f"{found} fields where the table has {width}"
+        if found > width and (found > width + self._layout.surplus or any(map(str.strip, record.fields[width:]))):
+            return "too_many_fields", f"{found} fields where the table has {width}"
+        if not record.raw.isascii() and _has_invalid_bytes(record.raw):
+            return "invalid_bytes", "bytes that are no characters in the file's encoding"
+        return None
+
+    def _set_aside(self, record: Record, kind: str, reason: str) -> None:
+        self.damaged.append(
+            DamagedRecord(
+                self._source.name, self.number, record.line, record.offset, kind, printable(record.raw),
+                f"line {record.line}: {reason}",
+            )
+        )
+
+
+def _has_invalid_bytes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _above_the_table(source: str, layout: Layout) -> list[DamagedRecord]:
+    """What stands above the table and is no title or note: records of another table, a header too damaged to use."""
+    apart = [(record, "before_table", "this stands above the table") for record in layout.before]
+    if layout.lost_header is not None:
+        reason = "the header does not fit the table: columns it does not name for certain are numbered"
+        apart.append((layout.lost_header, "header_damaged", reason))
+    return [
+        DamagedRecord(
+            source, 0, record.line, record.offset, kind, printable(record.raw), f"line {record.line}: {reason}"
+        )
+        for record, kind, reason in apart
+    ]
+
+
+def _other_tables(damaged: list[DamagedRecord], last_whole: int) -> list[DamagedRecord]:
+    """`damaged`, with the records after the last whole one called another table when they are one: of one width."""
+    tail = [place for place, record in enumerate(damaged) if record.row > last_whole]
+    if len(tail) < 3:  # noqa: PLR2004 - a header and two rows are the least that can be called a table
+        return damaged
+    first = damaged[tail[0]]
+    alike = sum(damaged[place].reason.partition(": ")[2] == first.reason.partition(": ")[2] for place in tail)
+    if first.kind not in ("too_few_fields", "too_many_fields") or alike < 0.8 * len(tail):
+        return damaged
+    return [
+        replace(record, kind=_OTHER_TABLE, reason=f"{record.reason}: another table after the first one")
+        if record.row > last_whole
+        else record
+        for record in damaged
+    ]

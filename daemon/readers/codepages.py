@@ -1,0 +1,92 @@
+"""Which old code page a few lines of text are in: the one in which they read most like text. Used by text.py.
+
+Single-byte pages are judged by where their letters and signs stand, Asian ones by what their characters are;
+charset-normalizer is asked when none of them convinces.
+"""
+
+import unicodedata
+
+from charset_normalizer import from_bytes
+
+_SINGLE = {"cp1252": 0.15, "mac_roman": 0.05, "cp1250": 0.0, "cp1251": 0.0, "cp850": -0.1}
+"""The single-byte pages, each with what it is ahead by being common."""
+_MULTI = ("cp932", "euc_jp", "gb18030", "big5", "euc_kr")
+_FAMILIAR = frozenset("àáâãäåæçèéêëìíîïñòóôõöøùúûüßœÀÁÂÄÅÆÇÈÉÊËÍÎÏÑÒÓÔÖØÙÚÛÜŒªº")
+_USUAL_SIGNS = frozenset("‘’“”„–—…«»©®°€£§±²³µ·½¼¾¿¡×™•\u00a0")
+_CONVINCING = 0.6
+_LITTLE_EVIDENCE = 8
+_MUCH_EVIDENCE = 100
+_LONGEST_ACCENTED_RUN = 2
+
+
+def best_code_page(evidence: bytes) -> str:
+    """The code page of `evidence`, lines of one file that hold bytes above ASCII and are no UTF-8.
+
+    `utf-8` when none convinces: then those lines are damaged, not written otherwise.
+    """
+    high = len(evidence) - sum(map(evidence.count, map(bytes, zip(range(128)))))
+    scores = {encoding: prior + _western(evidence.decode(encoding, "replace")) for encoding, prior in _SINGLE.items()}
+    if high < _LITTLE_EVIDENCE:
+        return "cp1252" if scores["cp1252"] >= _CONVINCING else "utf-8"
+    for encoding in _MULTI:
+        try:
+            scores[encoding] = _asian(evidence.decode(encoding))
+        except UnicodeDecodeError:
+            continue
+    best = max(scores, key=lambda encoding: scores[encoding])
+    if scores[best] >= _CONVINCING:
+        return best
+    found = from_bytes(evidence).best() if high > _MUCH_EVIDENCE else None
+    return "utf-8" if found is None else found.encoding
+
+
+def _western(text: str) -> float:
+    """How well the characters above ASCII stand in `text`, 1 at best; one alphabet, accents now and then."""
+    points = [
+        _standing(character, text[place - 1 : place] or " ", text[place + 1 : place + 2] or " ")
+        for place, character in enumerate(text)
+        if not character.isascii()
+    ]
+    return sum(points) / max(1, len(points))
+
+
+def _standing(character: str, before: str, after: str) -> float:
+    if character.isalpha():
+        return _letter(character, before, after)
+    if unicodedata.category(character) in ("Cc", "Cn", "Co") or character == "\ufffd":
+        return -2.0
+    if before.isalpha() and after.isalpha() and character not in "’\u00a0–—·":
+        return -0.5
+    return 0.9 if character in _USUAL_SIGNS else 0.2
+
+
+def _letter(character: str, before: str, after: str) -> float:
+    if character in "ÿþ":
+        return -1.0  # 0xFF and 0xFE are rare letters and frequent damage
+    cyrillic = "\u0400" <= character <= "\u04ff"
+    neighbours = [letter for letter in (before, after) if letter.isalpha()]
+    if cyrillic:
+        mixed = any(letter.isascii() for letter in neighbours)
+        return -1.0 if mixed else 0.95 if neighbours else 0.2
+    if character.isupper() and before.islower():
+        return -1.0
+    if len(neighbours) == _LONGEST_ACCENTED_RUN and not any(letter.isascii() for letter in neighbours):
+        return -0.3
+    return 1.0 if character in _FAMILIAR else 0.7
+
+
+def _asian(text: str) -> float:
+    """How much of what is above ASCII in `text` is in everyday Chinese, Japanese or Korean use, 1 at best."""
+    points = [_everyday(character) for character in text if not character.isascii()]
+    return sum(points) / max(1, len(points))
+
+
+def _everyday(character: str) -> float:
+    ranges = (
+        ("\u3040", "\u30ff", 1.0),  # kana
+        ("\uac00", "\ud7a3", 0.9),  # hangul
+        ("\u4e00", "\u9fff", 0.85),  # han
+        ("\u3000", "\u303f", 0.9),  # punctuation
+        ("\uff01", "\uff5e", 0.8),  # full-width forms
+    )
+    return next((points for first, last, points in ranges if first <= character <= last), -1.0)

@@ -1,0 +1,126 @@
+"""Packed files, unpacked into scratch: gzip, zstd, bz2 and xz as streams, zip member by member, all with limits.
+
+Used by `read_delivery`.
+"""
+
+import bz2
+import gzip
+import lzma
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import zstandard
+
+from daemon.readers.delivery import Refusal, Source
+from daemon.readers.formats import Kind
+
+MOST_MEMBERS = 10_000
+MOST_UNPACKED_BYTES = 1 << 36
+MOST_TIMES_LARGER = 1_100
+"""deflate cannot pack tighter than 1:1032; what claims to is a bomb. bz2 and xz can, on runs of one character."""
+_ALWAYS_ALLOWED_BYTES = 1 << 30
+_CHUNK = 1 << 20
+_SUFFIXES = {
+    Kind.GZIP: (".gz", ".gzip"),
+    Kind.ZSTD: (".zst", ".zstd"),
+    Kind.BZ2: (".bz2",),
+    Kind.XZ: (".xz",),
+}
+
+
+class PackedError(Exception):
+    """A packed file that cannot be unpacked; `kind` and the message go into the refusal."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+def unpack(source: Source, kind: Kind, target: Path) -> Source | Refusal:
+    """The unpacked file, at `target`, under the same name; or why it cannot be unpacked."""
+    try:
+        with _explained(kind.value), source.path.open("rb") as packed:
+            _copy(_opened(packed, kind), target, _allowed(source.path.stat().st_size))
+    except PackedError as error:
+        return Refusal(source.name, error.kind, str(error))
+    return Source(source.name, target)
+
+
+def members(source: Source, scratch: Path, stem: str) -> list[Source] | Refusal:
+    """The files in a zip archive, unpacked to `scratch`, named `archive.zip!path/in/it`; or why there are none."""
+    try:
+        with _explained("zip"), zipfile.ZipFile(source.path) as archive:
+            return list(_members(source, archive, scratch, stem))
+    except PackedError as error:
+        return Refusal(source.name, error.kind, str(error))
+
+
+def _members(source: Source, archive: zipfile.ZipFile, scratch: Path, stem: str) -> Iterator[Source]:
+    files = [info for info in archive.infolist() if not info.is_dir() and not _is_litter(info.filename)]
+    if not files:
+        raise PackedError("empty", "there is no file in this zip archive")
+    if len(files) > MOST_MEMBERS:
+        raise PackedError("too_large", f"this zip archive holds {len(files)} files; at most {MOST_MEMBERS} are unpacked")
+    if any(info.flag_bits & 1 for info in files):
+        raise PackedError("encrypted", "this zip archive is protected by a password; send it without one")
+    left = _allowed(source.path.stat().st_size)
+    for place, info in enumerate(files):
+        target = scratch / f"{stem}-member-{place}"
+        with archive.open(info) as member:
+            left -= _copy(member, target, left)
+        yield Source(f"{source.name}!{info.filename}", target)
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith("__MACOSX/") or name.rpartition("/")[2] in (".DS_Store", "Thumbs.db")
+
+
+def _opened(packed: IO[bytes], kind: Kind) -> IO[bytes]:
+    if kind is Kind.GZIP:
+        return gzip.GzipFile(fileobj=packed)  # type: ignore[return-value] # a GzipFile is an IO[bytes] in all but name
+    if kind is Kind.BZ2:
+        return bz2.BZ2File(packed)
+    if kind is Kind.XZ:
+        return lzma.LZMAFile(packed)
+    return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+
+
+def _allowed(packed_size: int) -> int:
+    return min(MOST_UNPACKED_BYTES, max(_ALWAYS_ALLOWED_BYTES, packed_size * MOST_TIMES_LARGER))
+
+
+def _copy(packed: IO[bytes], target: Path, most: int) -> int:
+    size = 0
+    with target.open("wb") as unpacked:
+        while chunk := packed.read(_CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise PackedError("too_large", f"this file unpacks to more than {most:,} bytes: it is refused as a bomb")
+            unpacked.write(chunk)
+    return size
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    try:
+        yield
+    except EOFError as error:
+        raise PackedError("incomplete", f"this {what} file is cut short; send it again") from error
+    except zipfile.BadZipFile as error:
+        raise PackedError("incomplete", f"this zip archive is damaged or cut short ({error}); send it again") from error
+    except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError, lzma.LZMAError, NotImplementedError) as error:
+        raise PackedError("unreadable", f"this {what} file is damaged ({error}); send it again") from error
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise PackedError("unreadable", f"this {what} file is damaged ({error}); send it again") from error
+
+
+def bare_name(name: str, kind: Kind) -> str:
+    """`name` without the suffix of the compression, for the tie-break by extension."""
+    suffix = next((suffix for suffix in _SUFFIXES.get(kind, ()) if name.lower().endswith(suffix)), "")
+    return name.removesuffix(name[len(name) - len(suffix) :]) if suffix else name

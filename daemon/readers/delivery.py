@@ -1,0 +1,104 @@
+"""The words between the readers and the pipeline: what goes in (sources) and what comes out (a delivery).
+
+Plain data, but for `Delivery.unproved`, which compares what was written with what the fast path counted in the bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+SOURCE_FILE = "_source_file"
+SOURCE_ROW = "_source_row"
+
+
+class Source(NamedTuple):
+    """A file to read: `name` becomes `_source_file`, `path` is where its bytes are."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedRecord:
+    """A record set aside. `row` counts records from 1, `line` physical lines from 1, `byte_offset` bytes from 0.
+
+    `kind` is a stable snake_case word; `raw` the text as it stood in the file (invalid bytes written as \\xNN).
+    """
+
+    source: str
+    row: int
+    line: int | None
+    byte_offset: int | None
+    kind: str
+    raw: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A whole file set aside: `kind` is a stable snake_case word, `reason` a sentence for the person who sent it."""
+
+    source: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the bytes of a fast-read file say: `records` (None: not counted) and `delimiters` outside quotes.
+
+    A table of `width` columns without a short row has (width - 1) delimiters for each record.
+    """
+
+    records: int | None
+    delimiters: int
+    width: int
+
+    def holds_for(self, rows: int) -> bool:
+        """Whether `rows` written rows are what the bytes promise: none lost, none padded."""
+        return self.records in (None, rows) and self.delimiters == rows * (self.width - 1)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What reading some sources gave.
+
+    `frames`: text columns (typed for Parquet, Arrow and Avro) + `_source_file` (String) + `_source_row` (Int64, the
+    record's number in its file from 1, damaged records counted); to be concatenated diagonally, in this order.
+    `notes`: per source, how it was read and why. `headers`: the original header per source, where it differs from the
+    column names.
+    """
+
+    frames: tuple[pl.LazyFrame, ...] = ()
+    damaged: tuple[DamagedRecord, ...] = ()
+    refused: tuple[Refusal, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    proofs: Mapping[str, Proof] = field(default_factory=dict)
+
+    def unproved(self, written: pl.LazyFrame) -> frozenset[str]:
+        """The sources whose fast reading is not proved to have lost or padded nothing, given what was written.
+
+        `written` is a scan of what the frames became, with `_source_file`. Read those sources again as `careful`.
+        """
+        if not self.proofs:
+            return frozenset()
+        counted = written.group_by(SOURCE_FILE).agg(pl.len()).collect()
+        rows: dict[str, int] = dict(counted.iter_rows())
+        return frozenset(
+            name for name, proof in self.proofs.items() if not proof.holds_for(rows.get(name, 0))
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading one source gave; `read_delivery` puts the readings of many together."""
+
+    frames: tuple[pl.LazyFrame, ...] = ()
+    damaged: tuple[DamagedRecord, ...] = ()
+    refused: Refusal | None = None
+    note: str = ""
+    header: tuple[str, ...] | None = None

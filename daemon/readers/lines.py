@@ -1,0 +1,79 @@
+"""Physical lines of a UTF-8 text file with their number and byte offset, with any line ends, even mixed.
+
+Invalid bytes come through as lone surrogates (`surrogateescape`), so that one bad byte costs one record. Used by the
+careful reader, the sniffer and the JSON reader.
+"""
+
+import io
+from collections import deque
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+_BOM = "\ufeff"
+
+
+class Line(NamedTuple):
+    """One physical line: `text` without and `end` with its line end; `number` from 1, `offset` in bytes from 0."""
+
+    text: str
+    end: str
+    number: int
+    offset: int
+
+
+class Lines:
+    """A stream of lines that can be put back, so that a record that turns out not to go on gives its lines back."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = iter(lines)
+        self._returned: deque[Line] = deque()
+
+    def __iter__(self) -> Iterator[Line]:
+        return self
+
+    def __next__(self) -> Line:
+        return self._returned.popleft() if self._returned else next(self._lines)
+
+    def put_back(self, lines: list[Line]) -> None:
+        """Give `lines` (in order) back: they come again next."""
+        self._returned.extendleft(reversed(lines))
+
+
+def read_lines(path: Path, original: str = "utf-8") -> Iterator[Line]:
+    """The lines of the UTF-8 file at `path`. Offsets are those of the same text in the encoding `original`."""
+    offset = 0
+    with path.open("rb") as raw, io.TextIOWrapper(raw, "utf-8", errors="surrogateescape", newline="") as text:
+        for number, line in enumerate(text, 1):
+            yield _line(line, number, offset)
+            offset += len(line) if line.isascii() and original == "utf-8" else size_in(line, original)
+
+
+def sample_lines(path: Path, most_lines: int, most_bytes: int) -> tuple[list[Line], bool]:
+    """The first lines of a file, without a last one that was cut off, and whether they are the whole file."""
+    with path.open("rb") as file:
+        head = file.read(most_bytes)
+        whole = not file.read(1)
+    text = io.StringIO(head.decode("utf-8", "surrogateescape"), newline="")
+    lines = [_line(line, number, 0) for number, line in enumerate(islice(text, most_lines), 1)]
+    whole = whole and not text.read(1)
+    return (lines, True) if whole or len(lines) == 1 else (lines[:-1], False)
+
+
+def _line(line: str, number: int, offset: int) -> Line:
+    bare = line[:-2] if line.endswith("\r\n") else line[:-1] if line[-1] in "\r\n" else line
+    return Line(bare.removeprefix(_BOM) if number == 1 else bare, line[len(bare) :], number, offset)
+
+
+def size_in(text: str, encoding: str) -> int:
+    """How many bytes `text` takes in `encoding`, bytes that were invalid counted as they were."""
+    try:
+        return len(text.encode(encoding, "surrogateescape"))
+    except UnicodeEncodeError:
+        return len(text.encode(encoding, "replace"))
+
+
+def printable(raw: str) -> str:
+    r"""`raw` as it can be stored: bytes that were invalid are written as \xNN."""
+    return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

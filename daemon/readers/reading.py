@@ -1,0 +1,158 @@
+"""`read_delivery`: each source to the reader of its kind; clean delimited files together to the fast path.
+
+Called by the staged layer in a worker. See daemon/readers/__init__.py for what it takes and gives.
+"""
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+
+from daemon.catalog.contract import ReaderOptions
+from daemon.readers.careful import read_carefully
+from daemon.readers.columnar import read_columnar
+from daemon.readers.compressed import bare_name, members, unpack
+from daemon.readers.delivery import Delivery, Reading, Refusal, Source
+from daemon.readers.excel import read_excel
+from daemon.readers.fast import FastScans
+from daemon.readers.formats import COMPRESSED, HEAD, Kind, kind_of
+from daemon.readers.jsonfiles import read_json
+from daemon.readers.layout import Layout, find_layout
+from daemon.readers.sniff import UnknownLayoutError
+from daemon.readers.text import Text, code_page, translate, wide_encoding
+
+_MOST_LAYERS = 3
+_FORMATS = {
+    "csv": Kind.TEXT,
+    "tsv": Kind.TEXT,
+    "json": Kind.JSON,
+    "ndjson": Kind.JSON,
+    "parquet": Kind.PARQUET,
+    "excel": Kind.EXCEL,
+}
+
+
+def read_delivery(
+    sources: Sequence[Source], options: ReaderOptions, scratch: Path, careful: frozenset[str] = frozenset()
+) -> Delivery:
+    """Read `sources` as `options` say; intermediate files go to `scratch`, an existing folder the caller removes.
+
+    Sources named in `careful` are read record by record. Bad data is never raised: it is in `damaged` and `refused`.
+    Raises OSError (or polars' error that `is_machine_fault` knows) for the machine's faults alone.
+    """
+    return _DeliveryReader(options, scratch, careful).read(sources)
+
+
+class _DeliveryReader:
+    """One call of `read_delivery`: the options and what was learned from the files so far."""
+
+    def __init__(self, options: ReaderOptions, scratch: Path, careful: frozenset[str]) -> None:
+        self._options = options
+        self._scratch = scratch
+        self._careful = careful
+        self._fast = FastScans()
+        self._layouts: dict[bytes, Layout] = {}
+
+    def read(self, sources: Sequence[Source]) -> Delivery:
+        readings: dict[str, Reading] = {}
+        for place, source in enumerate(sources):
+            readings.update(self._one(source, f"source-{place}"))
+        return Delivery(
+            frames=(*self._fast.frames(), *_together(readings)),
+            damaged=tuple(record for reading in readings.values() for record in reading.damaged),
+            refused=tuple(reading.refused for reading in readings.values() if reading.refused is not None),
+            notes={name: reading.note for name, reading in readings.items() if reading.note},
+            headers={
+                name: reading.header for name, reading in readings.items() if reading.header is not None
+            },
+            proofs=self._fast.proofs,
+        )
+
+    def _one(self, source: Source, stem: str, depth: int = 0) -> dict[str, Reading]:
+        """The readings of a file: one, or one per member of an archive."""
+        packed = source
+        head, kind = self._looked_at(source, source.name)
+        for layer in range(_MOST_LAYERS):
+            if kind not in COMPRESSED:
+                break
+            unpacked = unpack(source, kind, self._scratch / f"{stem}-unpacked-{layer}")
+            if isinstance(unpacked, Refusal):
+                return {source.name: Reading(refused=unpacked)}
+            source, name = unpacked, bare_name(packed.name, kind)
+            head, kind = self._looked_at(source, name)
+        if kind is Kind.ZIP and depth < _MOST_LAYERS:
+            return self._members(source, stem, depth)
+        return {source.name: self._of_kind(kind, source, head, stem)}
+
+    def _members(self, source: Source, stem: str, depth: int) -> dict[str, Reading]:
+        inside = members(source, self._scratch, stem)
+        if isinstance(inside, Refusal):
+            return {source.name: Reading(refused=inside)}
+        readings: dict[str, Reading] = {}
+        for place, member in enumerate(inside):
+            readings.update(self._one(member, f"{stem}-{place}", depth + 1))
+        return readings
+
+    def _looked_at(self, source: Source, name: str) -> tuple[bytes, Kind]:
+        with source.path.open("rb") as file:
+            head = file.read(HEAD)
+        return head, kind_of(source.path, head, name)
+
+    def _of_kind(self, kind: Kind, source: Source, head: bytes, stem: str) -> Reading:
+        if kind is Kind.EMPTY:
+            return Reading(refused=Refusal(source.name, "empty", "the file is empty"))
+        if self._options.format is not None:
+            kind = _FORMATS[self._options.format]
+        if kind in (Kind.PARQUET, Kind.ARROW, Kind.AVRO):
+            return read_columnar(source, kind, careful=source.name in self._careful)
+        if kind is Kind.EXCEL:
+            return read_excel(source, self._options, self._scratch, stem)
+        if kind is Kind.JSON:
+            return read_json(source, self._options, self._scratch, stem)
+        if kind is Kind.TEXT:
+            return self._delimited(source, head, stem)
+        reason = "this is no text and no format that is known here (delimited text, JSON, Excel, Parquet, Arrow, Avro)"
+        return Reading(refused=Refusal(source.name, "unknown_format", reason))
+
+    def _delimited(self, source: Source, head: bytes, stem: str) -> Reading:
+        """A delimited file: on the fast path if its bytes can be proved, else record by record."""
+        encoding = self._options.encoding or wide_encoding(head)
+        first_line = head.partition(b"\n")[0] if b"\n" in head and not encoding else b""
+        careful = source.name in self._careful
+        try:
+            if not careful and first_line in self._layouts:
+                reading = self._fast_reading(source, self._layouts[first_line])
+                if reading is not None:
+                    return reading
+            text = self._as_utf8(source, encoding, stem)
+            layout = find_layout(text.path, self._options)
+            if text.note:
+                layout = replace(layout, notes=(text.note, *layout.notes))
+            utf8 = Source(source.name, text.path)
+            reading = None if careful else self._fast_reading(utf8, layout)
+            if reading is None:
+                return read_carefully(utf8, layout, text.encoding, self._scratch, stem)
+        except (UnknownLayoutError, UnicodeDecodeError) as error:
+            kind = error.kind if isinstance(error, UnknownLayoutError) else "unreadable"
+            return Reading(refused=Refusal(source.name, kind, str(error)))
+        if first_line and not text.note:
+            self._layouts[first_line] = layout
+        return reading
+
+    def _fast_reading(self, source: Source, layout: Layout) -> Reading | None:
+        if not self._fast.offer(source, layout, source.path.stat().st_size):
+            return None
+        return Reading(note=layout.note, header=layout.original_header)
+
+    def _as_utf8(self, source: Source, encoding: str, stem: str) -> Text:
+        encoding = codecs.lookup(encoding or code_page(source.path)).name
+        if encoding == "utf-8":
+            return Text(source.path, encoding)
+        return translate(source.path, encoding, self._scratch / f"{stem}-utf8")
+
+
+def _together(readings: dict[str, Reading]) -> list[pl.LazyFrame]:
+    """The frames of the readings in their order."""
+    return [frame for reading in readings.values() for frame in reading.frames]

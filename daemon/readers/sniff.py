@@ -1,0 +1,249 @@
+"""Which dialect makes a table of a sample: every candidate reads it, the evidence decides, near ties are refused.
+
+The evidence for a dialect is the share of records that have the commonest width, and how much the cells look like
+values (shapes.py). `read_sample` is asked by layout.py, once per new first line on the fast path, once per careful file.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+
+from daemon.catalog.contract import ReaderOptions
+from daemon.readers.dialect import Dialect
+from daemon.readers.lines import Line, Lines
+from daemon.readers.records import Record, split_records
+from daemon.readers.shapes import EMPTY, TEXT, shape_of
+
+_USUAL = (",", ";", "\t", "|")
+_NEVER = frozenset("\"'-_./\\()[]{}<>+?!\r\n")
+_UNUSUAL_PRIOR = 0.75
+_REGULARITY = 0.9
+_JUDGED_RECORDS = 60
+_NEAR_TIE = 0.93
+_RUN = 5
+_TORN_SHARE = 0.3
+REMARKS = ("#", "//", "%", "--")
+_ESCAPES = r"\\\0^~/`"
+_QUOTE_FLAWS_BORNE = 0.05
+
+
+class UnknownLayoutError(Exception):
+    """The file's layout cannot be told; `kind` and the message go into the refusal."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class SampleReading:
+    """A sample as one dialect reads it; blank lines are left out of `records`."""
+
+    dialect: Dialect
+    records: tuple[Record, ...]
+
+    @cached_property
+    def width(self) -> int:
+        """The commonest number of fields, the larger of two equally common ones; 0 when no record is whole."""
+        widths = Counter(len(record.fields) for record in self.records if record.flaw is None)
+        return max(widths, key=lambda width: (widths[width], width), default=0)
+
+    @cached_property
+    def damaged(self) -> int:
+        """How many records have a flaw or another width."""
+        return sum(record.flaw is not None or len(record.fields) != self.width for record in self.records)
+
+    @cached_property
+    def flawed(self) -> int:
+        """How many records have a quote out of place."""
+        return sum(record.flaw is not None for record in self.records)
+
+    @property
+    def ends_in_a_table(self) -> bool:
+        """Whether the last records, at least half of all, have one width: what stands before them is a preamble."""
+        last = next(groupby(len(record.fields) for record in reversed(self.records)), None)
+        if last is None or last[0] < 2:  # noqa: PLR2004 - a table has two columns
+            return False
+        return max(2, len(self.records) / 2) <= len(list(last[1]))
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the quoting may be believed: no quotes only if no cell is quoted, unescaped ones if all is explained."""
+        cells = (cell.strip() for record in self.records for cell in record.fields)
+        if not self.dialect.quote:
+            return not any(cell.startswith('"') and cell.endswith('"') for cell in cells)
+        if not self.dialect.naked:
+            return True
+        return self.width > 1 and not self.damaged and not any(self.dialect.quote * 2 in cell for cell in cells)
+
+    @cached_property
+    def score(self) -> float:
+        """The evidence for this dialect, 0 to 1."""
+        if not self.width:
+            return 0.0
+        share = max(1 - self.damaged / len(self.records), 0.95 * self._in_runs / len(self.records))
+        columns = 1 - 1 / (self.width + 1)
+        return share**2 * columns * self._prior * (0.1 + 0.9 * self._likeness)
+
+    @property
+    def _prior(self) -> float:
+        """An unusual delimiter has to make a table of nearly every record, the first one included."""
+        delimiter = self.dialect.delimiter
+        if delimiter in (*_USUAL, ""):
+            return 1.0
+        regular = self.damaged <= (1 - _REGULARITY) * len(self.records)
+        return _UNUSUAL_PRIOR if regular and len(self.records[0].fields) == self.width else 0.0
+
+    @cached_property
+    def _in_runs(self) -> int:
+        """How many records stand among several of the same width: the mark of a file with more than one table."""
+        runs = [len(list(run)) for width, run in groupby(len(record.fields) for record in self.records) if width > 1]
+        return sum(run for run in runs if run >= _RUN)
+
+    @cached_property
+    def _likeness(self) -> float:
+        """How much the cells look like values of a table, 0 to 1."""
+        whole = [record for record in self.records if record.flaw is None and len(record.fields) == self.width]
+        cells = [cell for record in whole[:_JUDGED_RECORDS] for cell in record.fields]
+        return sum(map(self._cell_likeness, cells)) / len(cells)
+
+    def _cell_likeness(self, cell: str) -> float:
+        shape = shape_of(cell)
+        if shape == EMPTY:
+            return 0.8
+        torn = cell.count('"') % 2 or any(mark in cell for mark in _USUAL[1:] if mark != self.dialect.delimiter)
+        if shape == TEXT or shape.startswith("code:"):
+            return 0.2 if torn else 0.7
+        return 1.0
+
+
+def read_sample(lines: Sequence[Line], options: ReaderOptions) -> SampleReading:
+    """The reading of the sample `lines` that the evidence is for. Raises UnknownLayoutError when it does not tell."""
+    lines = [line for line in lines if line.text.strip()]
+    if not lines:
+        raise UnknownLayoutError("empty", "the file holds no record, only blank lines")
+    dialect = _choose(_without_remarks(lines), options)
+    return _reading(lines, dialect, options.comment or "")
+
+
+def _without_remarks(lines: list[Line]) -> list[Line]:
+    """The lines that do not begin as a few others do that are meant for people."""
+    for mark in REMARKS:
+        others = [line for line in lines if not line.text.lstrip().startswith(mark)]
+        if len(lines) / 2 < len(others) < len(lines) or (others and len(others) < len(lines) and others[-1] is lines[-1]):
+            return others
+    return lines
+
+
+def _choose(lines: list[Line], options: ReaderOptions) -> Dialect:
+    """The dialect that the evidence of `lines` is for."""
+    readings = [
+        _best_quoting(lines, delimiter, options)
+        for delimiter in ([options.delimiter] if options.delimiter else _delimiters(lines, options))
+    ]
+    readings.sort(key=lambda reading: reading.score, reverse=True)
+    best = readings[0]
+    if best.width == 1 and not options.delimiter and _might_be_torn(best):
+        best = next((reading for reading in readings if reading.width > 1 and reading.ends_in_a_table), best)
+        if best.width == 1:
+            raise UnknownLayoutError(
+                "unknown_dialect",
+                "no delimiter splits the lines of this file into a table. Name the delimiter in the contract's `reader`",
+            )
+    rivals = [
+        rival
+        for rival in readings
+        if rival is not best and rival.width > 1 and rival.score > best.score * _NEAR_TIE
+    ]
+    if rivals and best.width > 1:
+        ways = "; ".join(f"{reading.dialect} ({reading.width} columns)" for reading in (best, *rivals))
+        raise UnknownLayoutError(
+            "ambiguous_dialect",
+            f"the file can be read in more than one way: {ways}. Name the delimiter in the contract's `reader`",
+        )
+    return _with_wider_delimiter(best, lines, options).dialect
+
+
+def _might_be_torn(reading: SampleReading) -> bool:
+    """Whether a table of one column holds what looks like the delimiters or quotes of a wider one."""
+    records = [record.raw.strip() for record in reading.records]
+    typed = [shape_of(raw) not in (EMPTY, TEXT) and not shape_of(raw).startswith("code:") for raw in records]
+    torn = [
+        not value and any(mark in raw for mark in (*_USUAL, '"')) and not (raw[0] == raw[-1] == '"')
+        for raw, value in zip(records, typed, strict=True)
+    ]
+    return torn[0] or sum(torn) > _TORN_SHARE * len(records)
+
+
+def _with_wider_delimiter(
+    reading: SampleReading, lines: Sequence[Line], options: ReaderOptions
+) -> SampleReading:
+    """The same table with a delimiter of two characters (`, ` or `||`), when no value needs the second one."""
+    delimiter = reading.dialect.delimiter
+    if options.delimiter or reading.width < 2 or len(reading.records) < 2:  # noqa: PLR2004 - two make a comparison
+        return reading
+    regular = reading.damaged <= (1 - _REGULARITY) * len(reading.records)
+    for second, width in ((" ", reading.width), (delimiter, (reading.width + 1) // 2)) if regular else ():
+        if delimiter + second != "  ":
+            wide = _reading(lines, replace(reading.dialect, delimiter=delimiter + second), options.comment or "")
+            if wide.width == len(wide.records[0].fields) == width > 1 and wide.damaged <= reading.damaged:
+                return wide
+    return reading
+
+
+def _delimiters(lines: Sequence[Line], options: ReaderOptions) -> list[str]:
+    """The delimiters worth a trial: the usual ones that occur, others that occur as often in nearly every line."""
+    if options.format == "tsv":
+        return ["\t"]
+    texts = [line.text for line in lines if line.text.strip()]
+    everything = "".join(texts)
+    found = [mark for mark in _USUAL if mark in everything]
+    others = {mark for mark in texts[0] if not mark.isalnum()} - _NEVER - set(_USUAL) if len(texts) > 2 else set()
+    found += sorted(mark for mark in others if sum(mark in text for text in texts) >= _REGULARITY * len(texts))
+    return [*found, ""]
+
+
+def _best_quoting(lines: Sequence[Line], delimiter: str, options: ReaderOptions) -> SampleReading:
+    """The sample read with `delimiter` and the quoting that leaves least damage, the usual one if it does."""
+    comment = options.comment or ""
+    if options.quote is not None:
+        return _reading(lines, Dialect(delimiter, options.quote, loose=True), comment)
+    usual = _reading(lines, Dialect(delimiter), comment)
+    candidates = [usual]
+    candidates += [_reading(lines, dialect, comment) for dialect in _single_quotes(lines, delimiter)]
+    if usual.flawed:
+        candidates += [_reading(lines, dialect, comment) for dialect in other_quotings(usual.records, usual.dialect)]
+    best = min((reading for reading in candidates if reading.trusted), key=lambda reading: reading.damaged, default=usual)
+    return best if best.damaged < usual.damaged else usual
+
+
+def other_quotings(records: Sequence[Record], dialect: Dialect) -> Iterator[Dialect]:
+    """The quotings that may explain why `records` break the grammar of `dialect`."""
+    flawed = [record.raw for record in records if record.flaw is not None]
+    marks = {mark for raw in flawed for mark in re.findall(f"([{_ESCAPES}]){dialect.quote}", raw)}
+    yield from (replace(dialect, escape=mark) for mark in sorted(marks - {dialect.delimiter, dialect.quote}))
+    if len(flawed) > _QUOTE_FLAWS_BORNE * len(records):
+        yield replace(dialect, loose=True)
+        yield replace(dialect, loose=True, naked=True)
+        if not any(record.flaw is None and dialect.quote in record.raw for record in records):
+            yield replace(dialect, quote="")
+
+
+def _single_quotes(lines: Sequence[Line], delimiter: str) -> Iterator[Dialect]:
+    """The dialect of single quotes, if they stand around whole fields."""
+    edge = re.escape(delimiter) if delimiter else "$"
+    around = re.compile(f"(?:^|{edge})'[^']*'(?:{edge}|$)")
+    if sum(around.search(line.text) is not None for line in lines) > len(lines) / 10:
+        yield Dialect(delimiter, "'", loose=True)
+        yield Dialect(delimiter, "'", loose=True, naked=True)
+
+
+def _reading(lines: Sequence[Line], dialect: Dialect, comment: str) -> SampleReading:
+    records = split_records(Lines(lines), dialect, comment)
+    return SampleReading(dialect, tuple(record for record in records if record.fields or record.flaw is not None))
+
+
+__all__ = ["SampleReading", "UnknownLayoutError", "other_quotings", "read_sample"]

@@ -1,0 +1,1 @@
+"""The chain of promotions, retries, sweeps and housekeeping. APScheduler lives here, alone."""

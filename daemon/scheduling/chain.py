@@ -1,0 +1,153 @@
+"""The chain of promotions: one job per (table, hop), woken by the commit below it, by a retry, and by the sweep.
+
+Built and started by the service; landing wakes it when a batch is claimed. A wake only says "look": what is due is asked of
+the ledger, so a lost wake costs time, never data.
+"""
+
+from collections.abc import Callable
+
+import structlog
+
+from daemon.catalog.ledger import Ledger
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
+from daemon.errors import RetryLaterError
+from daemon.events import Event
+from daemon.lake.durable import remove_tree
+from daemon.lake.layout import Layout
+from daemon.scheduling.backoff import Backoff
+from daemon.scheduling.clock import utc_now
+from daemon.scheduling.jobs import Jobs
+from daemon.scheduling.models import ModelRefresher
+from daemon.scheduling.promoter import Promoter
+from daemon.scheduling.rest import RestKeeper
+
+log = structlog.get_logger(__name__)
+
+_MODEL_DELAY = 0.5
+"""Seconds between a change of an input and the refresh of its models: changes that come together make one refresh."""
+
+
+class Chain:
+    """Wakes the right job when something has changed. `staged` is told when a table has one claimed batch less waiting."""
+
+    def __init__(  # noqa: PLR0913 - the meeting point of the parts of this room; the service is its only builder
+        self,
+        *,
+        jobs: Jobs,
+        ledger: Ledger,
+        layout: Layout,
+        promoter: Promoter,
+        rest: RestKeeper,
+        models: ModelRefresher,
+        backoff: Backoff,
+        staged: Callable[[TableKey], None],
+    ) -> None:
+        self._jobs = jobs
+        self._ledger = ledger
+        self._layout = layout
+        self._promoter = promoter
+        self._rest = rest
+        self._models = models
+        self._backoff = backoff
+        self._staged = staged
+
+    def wake(self, key: TableKey, target: Layer) -> None:
+        """Look whether a promotion of this table into `target` is due."""
+        name = f"{key} {target}"
+        self._jobs.wake(name, lambda: self._patiently(name, lambda: self._hop(key, target)))
+
+    def wake_all(self) -> None:
+        """Look at everything the ledger knows to be unfinished."""
+        for key, target in self._ledger.promotions.due_hops():
+            self.wake(key, target)
+        for key in self._ledger.rest.tables():
+            self._wake_rest(key)
+        self._jobs.wake("removals", lambda: self._patiently("removals", self._remove))
+        self.wake_models()
+
+    def wake_models(self) -> None:
+        """Look, in a moment, whether gold models are due."""
+        self._jobs.after(_MODEL_DELAY, "models", lambda: self._patiently("models", self._refresh_models))
+
+    def contracts_changed(self) -> None:
+        """Try again at once what waited for a contract or a transform to be edited."""
+        self._backoff.release("contract")
+        self.wake_all()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is left to do now: what is still planned waits for a retry."""
+        waiting = self._backoff.waiting()
+        promotions = self._ledger.promotions
+        return (
+            self._jobs.is_idle
+            and all(promotions.due(key, target, waiting) is None for key, target in promotions.due_hops())
+            and not self._models.due(waiting)
+            and not self._ledger.rest.tables()
+        )
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do at all, now or later."""
+        return not (self._ledger.promotions.unfinished() or self._models.due(()) or self._ledger.rest.tables())
+
+    def _hop(self, key: TableKey, target: Layer) -> bool:
+        step = self._promoter.step(key, target)
+        if not step.ran:
+            self._retry_in_time()
+            return False
+        if step.published and target.above is not None:
+            self.wake(key, target.above)
+        if step.published and target in {Layer.SILVER, Layer.GOLD}:
+            self.wake_models()
+        if step.withdrawn:  # the batch starts again from landing, split, or was set aside
+            self.wake(key, Layer.STAGED)
+            self._jobs.wake("removals", lambda: self._patiently("removals", self._remove))
+        if target is Layer.STAGED:
+            self._staged(key)
+        if step.settled:
+            self._wake_rest(key)
+        return True
+
+    def _wake_rest(self, key: TableKey) -> None:
+        name = f"{key} rest"
+        self._jobs.wake(name, lambda: self._patiently(name, lambda: self._rest.step(key)))
+
+    def _refresh_models(self) -> bool:
+        self._models.step()
+        self._retry_in_time()
+        return False
+
+    def _remove(self) -> bool:
+        """Remove layer files that were taken back, and generations that no reader can be in any more."""
+        paths = self._ledger.rest.removals(utc_now())
+        for path in paths:
+            remove_tree(self._layout.root / path)
+        if paths:
+            self._ledger.rest.removed(paths)
+            log.info(Event.GENERATION_REMOVED, count=len(paths), paths=[str(path) for path in paths[:3]])
+        return False
+
+    def _patiently(self, name: str, work: Callable[[], bool]) -> bool:
+        """Do `work`; when the disk or the ledger refuses, everything unfinished is looked at again after a while."""
+        try:
+            more = work()
+        except (RetryLaterError, OSError) as error:
+            seconds = self._backoff.hold(name, "machine")
+            log.warning(Event.PROMOTION_RETRIED, job=name, kind="machine", error=str(error), seconds=round(seconds, 3))
+            self._retry_in_time()
+            return False
+        self._backoff.forget(name)
+        return more
+
+    def _retry_in_time(self) -> None:
+        """Set the one timer of all that wait, for the first of them."""
+        seconds = self._backoff.seconds_to_next()
+        if seconds is not None:
+            self._jobs.after(seconds, "retries", self._retry)
+
+    def _retry(self) -> bool:
+        self.wake_all()
+        self._retry_in_time()
+        return False

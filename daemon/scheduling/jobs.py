@@ -1,0 +1,125 @@
+"""APScheduler, with its defaults corrected: no job is missed, merged away or run beside itself, whatever the clock does.
+
+The chain and the service hand it work by name; it knows nothing of tables. Design/facts: `misfire_grace_time=1` loses
+immediate jobs in silence, and a wall clock that steps back stops every job until it has caught up.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.schedulers.background import BackgroundScheduler
+
+_STEP = timedelta(seconds=2)
+
+
+class Jobs:
+    """Named jobs on a few threads. A job that raises has met a bug: `failed` is told, and the daemon stops."""
+
+    def __init__(self, threads: int, failed: Callable[[str, BaseException], None]) -> None:
+        self._failed = failed
+        self._scheduler = BackgroundScheduler(
+            executors={"default": ThreadPoolExecutor(threads)},
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            timezone=UTC,
+        )
+        self._lock = threading.Lock()
+        self._awake: set[str] = set()
+        self._again: dict[str, Callable[[], bool]] = {}
+        self._stopped = False
+        self._clock_offset = _clock_offset()
+
+    def start(self) -> None:
+        """Begin to run jobs."""
+        self._scheduler.start()
+
+    def wake(self, name: str, work: Callable[[], bool]) -> None:
+        """Run `work` soon on some thread, never beside itself; a wake during its run makes it run once more.
+
+        `work` returns whether there is more to do; then it queues again behind the others, so that no table starves.
+        """
+        with self._lock:
+            if self._stopped:
+                return
+            if name in self._awake:
+                self._again[name] = work
+                return
+            self._awake.add(name)
+        self._submit(name, work)
+
+    def after(self, seconds: float, name: str, work: Callable[[], bool]) -> None:
+        """Wake `work` once `seconds` have passed; a later call for the same name takes the place of an earlier one."""
+        if not self._stopped:
+            self._scheduler.add_job(
+                self.wake,
+                "date",
+                run_date=datetime.now(UTC) + timedelta(seconds=seconds),
+                args=(name, work),
+                id=f"{name} later",
+                replace_existing=True,
+            )
+
+    def every(self, seconds: float, name: str, work: Callable[[], bool]) -> None:
+        """Wake `work` at a steady interval, the first time after one interval."""
+        self._scheduler.add_job(self.wake, "interval", seconds=seconds, args=(name, work), id=f"{name} interval")
+
+    def follow_clock(self) -> timedelta:
+        """Move every waiting job along when the wall clock has stepped. Returns the step, zero if there was none.
+
+        Call it about once a second: it compares the wall clock with the monotonic one.
+        """
+        offset = _clock_offset()
+        step = offset - self._clock_offset
+        if abs(step) < _STEP:
+            return timedelta()
+        self._clock_offset = offset
+        for job in self._scheduler.get_jobs():
+            if job.next_run_time is not None:
+                job.modify(next_run_time=job.next_run_time + step)
+        self._scheduler.wakeup()
+        return step
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the scheduler's thread lives."""
+        thread = self._scheduler._thread  # noqa: SLF001 - APScheduler 3 tells of a dead thread in no other way
+        return bool(self._scheduler.running) and thread is not None and thread.is_alive()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no work is running or about to run."""
+        with self._lock:
+            return not self._awake
+
+    def stop(self) -> None:
+        """Start nothing more; work that runs goes on to its end."""
+        with self._lock:
+            self._stopped = True
+        self._scheduler.pause()
+
+    def join(self) -> None:
+        """Wait for the work that still runs, then end the threads."""
+        self._scheduler.shutdown(wait=True)
+
+    def _submit(self, name: str, work: Callable[[], bool]) -> None:
+        # No id: APScheduler would refuse the next run of an id whose thread has not quite returned.
+        self._scheduler.add_job(self._run, args=(name, work), name=name)
+
+    def _run(self, name: str, work: Callable[[], bool]) -> None:
+        more = False
+        try:
+            more = work()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it must reach the service, not a log nobody reads
+            self._failed(name, error)
+        with self._lock:
+            again = self._again.pop(name, work if more else None)
+            if again is None or self._stopped:
+                self._awake.discard(name)
+                return
+        self._submit(name, again)
+
+
+def _clock_offset() -> timedelta:
+    return timedelta(seconds=time.time() - time.monotonic())

@@ -1,0 +1,248 @@
+"""One promotion, from the ledger's plan to its commit: asks what is due, sends it to a worker, makes the outcome the truth.
+
+Called by the chain, one (table, hop) at a time. What the outcome was decides what happens: machine's fault -> again later;
+contract's fault -> again when the contract changes; the data's fault -> split until the file is found, then set it aside.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import structlog
+
+from daemon.catalog.contract import Contract
+from daemon.catalog.contract_store import ContractStore
+from daemon.catalog.identity import new_id
+from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.promotions import DuePromotion, StaleSourceError
+from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTask, TableKey
+from daemon.catalog.transition import Layer, LayerTransitionLog
+from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
+from daemon.events import Event
+from daemon.lake.generations import ensure_generation, point_link
+from daemon.lake.layout import Layout
+from daemon.lake.lineage import write_transition
+from daemon.scheduling.backoff import Backoff
+from daemon.scheduling.clock import utc_now
+from daemon.scheduling.tasks import promote
+from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
+
+log = structlog.get_logger(__name__)
+
+_DEATHS_ALONE = 2
+"""A file that has cost this many workers while it was alone is set aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one step did: `ran` if a promotion was due, `published` if it changed the target layer, `settled` if the fate of
+    dropped files is known now, `withdrawn` if a batch was taken back.
+    """
+
+    ran: bool
+    published: bool = False
+    settled: bool = False
+    withdrawn: bool = False
+
+
+class Promoter:
+    """Carries batches up, one hop at a time."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        layout: Layout,
+        contracts: ContractStore,
+        workers: WorkerPool,
+        backoff: Backoff,
+        grace: timedelta,
+    ) -> None:
+        self._ledger = ledger
+        self._layout = layout
+        self._contracts = contracts
+        self._workers = workers
+        self._backoff = backoff
+        self._grace = grace
+
+    def step(self, key: TableKey, target: Layer) -> Step:
+        """Carry out the oldest due promotion of a hop, if there is one."""
+        due = self._ledger.promotions.due(key, target, self._backoff.waiting())
+        if due is None:
+            return Step(ran=False)
+        started = utc_now()
+        try:
+            task = self._task(due, self._contracts.get(key))
+            outcome = self._workers.call(promote, task)
+            return self._commit(due, task, outcome)
+        except StaleSourceError:
+            return Step(ran=True)
+        except StoppingError:
+            return Step(ran=False)
+        except ContractError as error:
+            return self._again(due, "contract", error)
+        except RejectDataError as error:
+            return self._isolate(due, error.kind, error.reason, started)
+        except (WorkerDiedError, WorkerTimedOutError) as error:
+            return self._after_death(due, error, started)
+        except Exception as error:
+            if is_machine_fault(error) or isinstance(error, OSError):
+                return self._again(due, "machine", error)
+            log.exception(Event.PROMOTION_FAILED, **_about(due))
+            return self._isolate(due, "unexpected", f"{type(error).__name__}: {error}", started)
+
+    def _task(self, due: DuePromotion, contract: Contract) -> PromotionTask:
+        promotions = self._ledger.promotions
+        generation = promotions.generation(due.key, due.target)
+        ensure_generation(self._layout, due.target, due.key, generation)
+        task = PromotionTask(
+            root=self._layout.root,
+            key=due.key,
+            target=due.target,
+            items=due.items,
+            contract=contract,
+            source_generation=1 if due.target is Layer.STAGED else promotions.generation(due.key, due.target.below),
+            generation=generation,
+        )
+        if due.target is Layer.STAGED:
+            sources = tuple(replace(file, path=self._layout.root / file.path) for file in due.items[0].sources)
+            return replace(
+                task,
+                items=(replace(due.items[0], sources=sources),),
+                known_hashes=promotions.known_hashes(due.key, sources),
+            )
+        dedup = contract.silver.dedup
+        if due.target is Layer.SILVER and dedup is not None and dedup.across_batches:
+            return replace(
+                task,
+                published=promotions.published(due.key, Layer.SILVER),
+                published_transitions=promotions.published_transitions(due.key, Layer.SILVER),
+                lower_published=promotions.published(due.key, Layer.BRONZE),
+            )
+        if any(item.replaces for item in due.items):
+            return replace(task, published=promotions.published(due.key, due.target))
+        return task
+
+    def _commit(self, due: DuePromotion, task: PromotionTask, outcome: PromotionOutcome) -> Step:
+        done = self._ledger.promotions.commit(task, outcome, new_id, utc_now())
+        if outcome.generation != task.generation:
+            self._publish_generation(task, outcome.generation)
+        for batch in (*outcome.items, *outcome.rewritten):
+            write_transition(self._layout, batch.transition)
+            _tell(batch)
+        for warning in outcome.warnings:
+            log.warning(Event.CHECK_WARNED, domain=task.key.domain, table=task.key.table, warning=warning)
+        for batch_id in done:
+            log.info(Event.BATCH_COMPLETED, domain=task.key.domain, table=task.key.table, batch_id=batch_id)
+        self._backoff.forget(due.group_id)
+        settled = bool(done) or any(file.fate != "staged" for batch in outcome.items for file in batch.files)
+        return Step(ran=True, published=True, settled=settled)
+
+    def _publish_generation(self, task: PromotionTask, generation: int) -> None:
+        point_link(self._layout, task.target, task.key, generation)
+        old = self._layout.generation(task.target, task.key, task.generation)
+        self._ledger.rest.plan_removals([old.relative_to(self._layout.root)], utc_now() + self._grace)
+        log.info(
+            Event.GENERATION_PUBLISHED,
+            domain=task.key.domain,
+            table=task.key.table,
+            layer=task.target,
+            generation=generation,
+        )
+
+    def _again(self, due: DuePromotion, kind: str, error: Exception) -> Step:
+        """Leave the promotion planned, and try it again later."""
+        self._ledger.promotions.retry(due, kind, str(error), utc_now())
+        parked = kind == "contract"
+        seconds = (self._backoff.park if parked else self._backoff.hold)(due.group_id, kind)
+        event = Event.BATCH_PARKED if parked else Event.PROMOTION_RETRIED
+        log.warning(event, **_about(due), kind=kind, error=str(error), attempt=due.items[0].attempt, seconds=round(seconds, 3))
+        return Step(ran=True)
+
+    def _after_death(self, due: DuePromotion, error: WorkerDiedError | WorkerTimedOutError, started: datetime) -> Step:
+        event = Event.WORKER_DIED if isinstance(error, WorkerDiedError) else Event.WORKER_TIMED_OUT
+        log.warning(event, **_about(due), error=str(error), files=due.file_count)
+        alone = due.file_count <= 1
+        if alone and due.deaths + 1 < _DEATHS_ALONE:
+            return self._again(due, error.kind, error)
+        return self._isolate(due, error.kind, str(error), started)
+
+    def _isolate(self, due: DuePromotion, kind: str, reason: str, started: datetime) -> Step:
+        """Find the file at fault: split the batch, or, when it is one file, set that aside.
+
+        Gold only derives from what silver vouched for, and may be one of a group: there is nothing to set aside there.
+        """
+        if due.target is Layer.GOLD:
+            return self._again(due, kind, RetryLaterError(reason))
+        record = self._failed(due, reason, started)
+        if due.file_count > 1:
+            halves = (new_id(), new_id())
+            self._ledger.promotions.split(due, record, halves, new_id)
+            log.warning(Event.BATCH_SPLIT, **_about(due), into=halves, files=due.file_count, kind=kind, reason=reason)
+        else:
+            self._ledger.promotions.set_aside(due, record, kind, reason)
+            log.warning(Event.BATCH_FAILED, **_about(due), kind=kind, reason=reason)
+        write_transition(self._layout, record)
+        return Step(ran=True, settled=True, withdrawn=True)
+
+    def _failed(self, due: DuePromotion, reason: str, started: datetime) -> LayerTransitionLog:
+        item = due.items[0]
+        rows = item.source.rows if item.source else 0
+        return LayerTransitionLog.model_validate(
+            {
+                "transition_id": item.transition_id,
+                "batch_id": item.batch_id,
+                "domain": due.key.domain,
+                "table": due.key.table,
+                "source_layer": due.target.below,
+                "target_layer": due.target,
+                "row_count_in": rows,
+                "rows_quarantined": rows,
+                "started_at": started,
+                "completed_at": utc_now(),
+                "attempt": item.attempt,
+                "status": "failed",
+                "errors": (reason,),
+            }
+        )
+
+
+def _about(due: DuePromotion) -> dict[str, object]:
+    return {
+        "domain": due.key.domain,
+        "table": due.key.table,
+        "batch_id": due.items[0].batch_id,
+        "target_layer": str(due.target),
+    }
+
+
+def _tell(batch: BatchOutcome) -> None:
+    """Log what a transition did: a handful of lines a batch, however many files it has."""
+    done = batch.transition
+    about = {"domain": done.domain, "table": done.table, "batch_id": done.batch_id}
+    log.info(
+        Event.TRANSITION_COMPLETED,
+        **about,
+        source_layer=done.source_layer,
+        target_layer=done.target_layer,
+        rows=done.row_count_out,
+        rows_in=done.row_count_in,
+        quarantined=done.rows_quarantined,
+        deduplicated=done.rows_deduplicated,
+        filtered=done.rows_filtered,
+        seconds=round(done.seconds, 4),
+    )
+    if batch.rows_by_rule:
+        log.warning(
+            Event.RECORDS_QUARANTINED, **about, rules=dict(batch.rows_by_rule), file=batch.quarantine_file
+        )
+    for fate, event in (("duplicate", Event.FILE_DUPLICATE), ("set_aside", Event.FILE_SET_ASIDE)):
+        files = [file for file in batch.files if file.fate == fate]
+        if files:
+            log.warning(event, **about, files=len(files), reasons=_first_reasons(file.reason for file in files))
+
+
+def _first_reasons(reasons: Iterable[str | None]) -> list[str]:
+    found = [reason for reason in reasons if reason]
+    return [*found[:3], f"and {len(found) - 3} more"] if len(found) > 3 else found  # noqa: PLR2004 - three are read
+

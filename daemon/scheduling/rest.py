@@ -1,0 +1,128 @@
+"""Where dropped files come to rest once their fate is settled: archive, quarantine, landing again, or nowhere.
+
+Called by the chain, one table at a time. A file is archived only after its rows are durable in gold; a move that fails is
+tried again by itself and never ingests anything twice.
+"""
+
+import errno
+from collections.abc import Sequence
+from pathlib import Path
+
+import structlog
+
+from daemon.catalog.contract_store import ContractStore
+from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.rest import RestLedger, RestlessFile
+from daemon.catalog.promotion import TableKey
+from daemon.errors import ContractError
+from daemon.events import Event
+from daemon.lake.archive import choose_destination, move_all
+from daemon.lake.durable import remove_tree
+from daemon.lake.layout import Layout
+from daemon.lake.set_aside import write_reason
+from daemon.scheduling.clock import utc_now
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 1000
+
+
+class RestKeeper:
+    """Moves settled files out of the claimed folder. `policy` (move, keep, delete) holds where a contract names none."""
+
+    def __init__(self, ledger: Ledger, layout: Layout, contracts: ContractStore, policy: str) -> None:
+        self._ledger = ledger.rest
+        self._layout = layout
+        self._contracts = contracts
+        self._policy = policy
+
+    def step(self, key: TableKey) -> bool:
+        """Bring up to a thousand files of a table to rest. Returns whether there were any. Raises OSError."""
+        files = self._ledger.restless(key, _AT_ONCE)
+        if not files:
+            return False
+        policy = self._policy_of(key)
+        leaving = [file for file in files if policy == "delete" and file.fate != "set_aside"]
+        staying = [file for file in files if policy != "delete" or file.fate == "set_aside"]
+        destinations = self._planned(key, staying, policy)
+        self._explain(key, staying, destinations)
+        move_all([(self._layout.root / file.claimed_path, destinations[file.file_id]) for file in staying])
+        for file in leaving:
+            remove_tree(self._layout.root / file.claimed_path)
+        self._ledger.at_rest([file.file_id for file in files])
+        self._clear_folders(files)
+        log.info(Event.SOURCE_ARCHIVED, domain=key.domain, table=key.table, files=len(files), policy=policy)
+        return True
+
+    def _policy_of(self, key: TableKey) -> str:
+        try:
+            return self._contracts.get(key).landing.archive or self._policy
+        except ContractError:  # while the contract is broken nobody knows what it would say: keep the file safe
+            return "move"
+
+    def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, Path]:
+        """Each file's destination (absolute), written down before the first move."""
+        root = self._layout.root
+        known = {file.file_id: root / file.destination for file in files if file.destination}
+        fresh: dict[int, Path] = {}
+        for file in files:
+            if file.file_id not in known:
+                folder, name = self._wanted(key, file, policy)
+                taken = _Taken(self._layout, self._ledger, set(fresh.values()))
+                fresh[file.file_id] = choose_destination(folder, name, taken)
+        if fresh:
+            self._ledger.plan([(file_id, path.relative_to(root)) for file_id, path in fresh.items()])
+        return known | fresh
+
+    def _wanted(self, key: TableKey, file: RestlessFile, policy: str) -> tuple[Path, str]:
+        """The folder and name a file should rest under."""
+        name = file.landing_path.name
+        if file.fate == "set_aside":
+            return self._layout.quarantine(key), f"{file.batch_id}-{file.ordinal}-{name}"
+        if policy == "keep":
+            landing_path = self._layout.root / file.landing_path
+            return landing_path.parent, name
+        day = self._layout.archive(key, utc_now().date())
+        return (day / "duplicates" if file.fate == "duplicate" else day), name
+
+    def _explain(self, key: TableKey, files: Sequence[RestlessFile], destinations: dict[int, Path]) -> None:
+        """Put the reason beside where each refused file will lie."""
+        for file in files:
+            if file.fate == "set_aside":
+                write_reason(
+                    destinations[file.file_id],
+                    {
+                        "file": file.name,
+                        "domain": key.domain,
+                        "table": key.table,
+                        "batch_id": file.batch_id,
+                        "kind": file.kind,
+                        "reason": file.reason,
+                        "bytes": file.size,
+                        "sha256": file.sha256,
+                        "set_aside_at": utc_now().isoformat(),
+                    },
+                )
+
+    def _clear_folders(self, files: Sequence[RestlessFile]) -> None:
+        """Remove claimed folders that are empty now; one that a split batch still draws on is not."""
+        for folder in {(self._layout.root / file.claimed_path).parent for file in files}:
+            try:
+                folder.rmdir()
+            except OSError as error:
+                if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
+                    raise
+
+
+class _Taken:
+    """Whether a name in a folder already belongs to another file: one planned just now, or one the ledger knows."""
+
+    def __init__(self, layout: Layout, ledger: RestLedger, fresh: set[Path]) -> None:
+        self._root = layout.root
+        self._ledger = ledger
+        self._fresh = fresh
+
+    def __contains__(self, path: object) -> bool:
+        return isinstance(path, Path) and (
+            path in self._fresh or self._ledger.is_taken(path.relative_to(self._root))
+        )

@@ -1,0 +1,41 @@
+"""What a worker process runs. The parent imports this module to name the functions; polars is imported in the worker only.
+
+Called through `workers.WorkerPool`.
+"""
+
+import ctypes
+import os
+import signal
+
+from daemon.catalog.promotion import BatchOutcome, ModelTask, PromotionOutcome, PromotionTask
+from daemon.scheduling.clock import utc_now
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def start_worker(parent: int) -> None:
+    """Make a fresh worker die with its parent, leave Ctrl-C to the parent, and load polars before the first task."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # the parent died before the line above
+        os.kill(os.getpid(), signal.SIGKILL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import daemon.pipeline  # noqa: F401, PLC0415 - polars stays out of the parent
+
+
+def warm_up() -> None:
+    """Nothing: a first task makes the pool start a worker."""
+
+
+def promote(task: PromotionTask) -> PromotionOutcome:
+    """Carry out a promotion. Raises what `daemon.pipeline.promote.promote` raises."""
+    from daemon.pipeline.promote import promote as run  # noqa: PLC0415 - polars stays out of the parent
+
+    return run(task, utc_now)
+
+
+def refresh_model(task: ModelTask) -> BatchOutcome:
+    """Make a gold model anew. Raises what `daemon.pipeline.promote.refresh_model` raises."""
+    from daemon.pipeline.promote import refresh_model as run  # noqa: PLC0415 - polars stays out of the parent
+
+    return run(task, utc_now)
+

@@ -1,0 +1,100 @@
+"""The worker processes (pebble, spawn): a call either returns, raises what the worker raised, or says how it died.
+
+Called by the promoter and the model refresher, from the chain's threads. The parent never forks and never imports polars.
+"""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from typing import TypeVar
+
+from pebble import ProcessExpired, ProcessFuture, ProcessPool
+
+from daemon.scheduling.tasks import start_worker, warm_up
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class WorkerDiedError(Exception):
+    """A worker ended in the middle of a task: it crashed, or was killed."""
+
+    kind = "worker_died"
+
+
+class WorkerTimedOutError(Exception):
+    """A worker ran past its time limit and was ended."""
+
+    kind = "timed_out"
+
+
+class StoppingError(Exception):
+    """The daemon is stopping: the task was handed back before it began, or ended in the middle. It is done at next start."""
+
+
+class WorkerPool:
+    """`count` processes, each task within `time_limit` seconds."""
+
+    def __init__(self, count: int, time_limit: float) -> None:
+        self.count = count
+        self._time_limit = time_limit
+        self._queued: set[ProcessFuture] = set()
+        self._lock = threading.Lock()
+        self._stopping = False
+        self._pool = ProcessPool(
+            max_workers=count,
+            initializer=start_worker,
+            initargs=(os.getpid(),),
+            context=multiprocessing.get_context("spawn"),
+        )
+
+    def warm_up(self) -> None:
+        """Start the processes without waiting for them."""
+        for _ in range(self.count):
+            self._pool.schedule(warm_up)
+
+    def call(self, function: Callable[[T], R], task: T) -> R:
+        """Run `function(task)` in a worker and wait for it.
+
+        Raises WorkerDiedError, WorkerTimedOutError, StoppingError, or whatever `function` raised.
+        """
+        with self._lock:
+            if self._stopping:
+                raise StoppingError
+            future = self._pool.schedule(function, args=[task], timeout=self._time_limit)
+            self._queued.add(future)
+        try:
+            result: R = future.result()
+        except CancelledError as error:
+            raise StoppingError from error
+        except ProcessExpired as error:
+            if self._stopping:
+                raise StoppingError from error
+            raise WorkerDiedError(f"the worker process died (exit code {error.exitcode})") from error
+        except TimeoutError as error:
+            raise WorkerTimedOutError(f"the worker took longer than {self._time_limit:g} s and was ended") from error
+        finally:
+            with self._lock:
+                self._queued.discard(future)
+        return result
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the pool takes tasks."""
+        return bool(self._pool.active)
+
+    def stop(self, grace: float) -> None:
+        """Hand back what has not begun, let what runs end within `grace` seconds, then end the processes."""
+        with self._lock:
+            self._stopping = True
+            for future in self._queued:
+                if not future.running():
+                    future.cancel()
+        self._pool.close()
+        try:
+            self._pool.join(timeout=grace)
+        except TimeoutError:
+            self._pool.stop()
+            self._pool.join()

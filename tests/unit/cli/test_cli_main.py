@@ -1,0 +1,117 @@
+"""What holds for every command: exit statuses, errors on one line, the root, and what `--help` costs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_world import Root, Run
+
+READING = [
+    ("status",),
+    ("lineage", "sales.orders"),
+    ("quarantine", "list"),
+    ("quarantine", "show", "sales.orders"),
+    ("query", "FROM gold.orders"),
+    ("contract", "check"),
+    ("contract", "show", "sales.orders"),
+    ("doctor",),
+    ("version",),
+]
+
+
+@pytest.mark.parametrize("words", READING, ids=" ".join)
+def test_every_reading_command_answers_in_json(orders: Root, run: Run, words: tuple[str, ...]) -> None:
+    found = run(*words, "--json", orders)
+    assert found.exit_code == 0, found.stderr
+    json.loads(found.stdout)
+
+
+@pytest.mark.parametrize("words", READING[:-1], ids=" ".join)
+def test_a_folder_that_is_no_root_is_refused_with_the_way_out(
+    tmp_path: Path, run: Run, words: tuple[str, ...]
+) -> None:
+    found = run(*words, "--root", str(tmp_path))
+    assert found.exit_code == 1
+    assert found.stdout == ""
+    assert found.stderr.startswith(f"medalliond: {tmp_path}: this is no medalliond root")
+    assert "medalliond init" in found.stderr
+
+
+def test_the_root_may_be_named_in_the_environment(
+    orders: Root, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDALLIOND_ROOT", str(orders.path))
+    assert json.loads(run("status", "--json").stdout)["root"] == str(orders.path)
+
+
+def test_the_root_is_the_current_folder_unless_said_otherwise(
+    orders: Root, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(orders.path)
+    assert json.loads(run("status", "--json").stdout)["root"] == str(orders.path)
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [(["statsu"], "status"), (["quarantine", "lst"], "list"), (["qery", "x"], "query")]
+)
+def test_a_mistyped_command_is_answered_with_the_nearest(run: Run, words: list[str], meant: str) -> None:
+    found = run(*words)
+    assert found.exit_code == 2
+    assert f"Did you mean '{meant}'?" in found.stderr
+
+
+def test_wrong_usage_has_exit_status_two(run: Run) -> None:
+    assert run("query").exit_code == 2
+    assert run("status", "--no-such-option").exit_code == 2
+
+
+def test_a_table_that_is_not_there_is_one_line_on_standard_error(orders: Root, run: Run) -> None:
+    found = run("lineage", "sales.oders", orders)
+    assert (found.exit_code, found.stdout, found.stderr.count("\n")) == (1, "", 1)
+    assert "sales.orders" in found.stderr
+
+
+def test_a_ledger_that_is_not_there_yet_is_said_so(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "landing").mkdir()
+    found = run("lineage", "x", "--root", str(tmp_path))
+    assert found.exit_code == 1
+    assert "there is no ledger here yet" in found.stderr
+
+
+def test_a_damaged_ledger_is_one_clear_line(root: Root, run: Run) -> None:
+    root.ledger.close()
+    root.layout.ledger.write_bytes(b"no database" * 1000)
+    found = run("status", root)
+    assert found.exit_code == 1
+    assert found.stderr.startswith(f"medalliond: {root.layout.ledger}: the ledger is damaged")
+
+
+def test_help_waits_for_none_of_the_heavy_libraries() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from daemon.cli.main import app;"
+        "print(CliRunner().invoke(app, ['--help']).stdout);"
+        "heavy = {'polars', 'duckdb', 'pydantic', 'apscheduler', 'watchdog', 'structlog', 'rich', 'yaml'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "quarantine" in done.stdout
+
+
+def test_a_reader_that_goes_away_leaves_no_traceback(orders: Root) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    command = [sys.executable, "-m", "daemon", "query", "FROM range(1000000)", "--root", str(orders.path)]
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""

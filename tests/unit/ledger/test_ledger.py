@@ -1,0 +1,312 @@
+"""The ledger alone: claims, promotions, groups, splits, set-asides, and what it refuses."""
+
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from daemon.catalog.contract import Contract
+from daemon.catalog.ledger import IllegalChangeError, Ledger, LedgerViews
+from daemon.catalog.ledger.intake import ClaimIntent
+from daemon.catalog.ledger.promotions import DuePromotion, StaleSourceError
+from daemon.catalog.promotion import (
+    BatchOutcome,
+    FileOutcome,
+    LayerFile,
+    PromotionItem,
+    PromotionOutcome,
+    PromotionTask,
+    TableKey,
+)
+from daemon.catalog.transition import Layer, LayerTransitionLog
+from daemon.errors import HaltError
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+KEY = TableKey("sales", "orders")
+
+
+@dataclass
+class World:
+    """A ledger and the few words the tests speak to it."""
+
+    ledger: Ledger
+    path: Path
+    ids: Iterator[str] = field(default_factory=lambda: (f"id-{number:04}" for number in itertools.count()))
+
+    def new_id(self) -> str:
+        return next(self.ids)
+
+    def claim(self, *names: str, batch_id: str | None = None) -> str:
+        batch_id = batch_id or self.new_id()
+        self.intend(batch_id, *names)
+        self.ledger.intake.confirm(batch_id, {place: (10, 1) for place in range(len(names))}, self.new_id(), NOW)
+        return batch_id
+
+    def intend(self, batch_id: str, *names: str) -> None:
+        intents = [
+            ClaimIntent(name, Path("landing", name), Path("landing/.claimed", batch_id, name), 10, 1, number)
+            for number, name in enumerate(names)
+        ]
+        self.ledger.intake.intend(batch_id, KEY, intents, NOW)
+
+    def due(self, target: Layer) -> DuePromotion:
+        due = self.ledger.promotions.due(KEY, target, ())
+        assert due is not None
+        return due
+
+    def climb(self, target: Layer, *, rows: int = 5) -> list[str]:
+        """Commit the oldest due promotion of a hop, every item with `rows` rows."""
+        due = self.due(target)
+        return self.commit(due, *(self.outcome(due, item, rows) for item in due.items))
+
+    def commit(self, due: DuePromotion, *items: BatchOutcome, rewritten: tuple[BatchOutcome, ...] = ()) -> list[str]:
+        task = PromotionTask(self.path, KEY, due.target, due.items, Contract(), 1, 1)
+        outcome = PromotionOutcome(items, rewritten, generation=2 if rewritten else 1)
+        return self.ledger.promotions.commit(task, outcome, self.new_id, NOW)
+
+    def outcome(self, due: DuePromotion, item: PromotionItem, rows: int) -> BatchOutcome:
+        files = tuple(FileOutcome(file.file_id, f"sha-{file.name}", rows, "staged") for file in item.sources)
+        return BatchOutcome(
+            transition(item.transition_id, item.batch_id, due.target, rows),
+            layer_file(item.batch_id, rows) if rows else None,
+            files,
+        )
+
+
+def layer_file(batch_id: str, rows: int, name: str | None = None) -> LayerFile:
+    return LayerFile(batch_id, name or f"{batch_id}.parquet", rows, 100, "ab" * 32)
+
+
+def transition(transition_id: str, batch_id: str, target: Layer, rows: int) -> LayerTransitionLog:
+    return LayerTransitionLog.model_validate(
+        {
+            "transition_id": transition_id,
+            "batch_id": batch_id,
+            "domain": KEY.domain,
+            "table": KEY.table,
+            "source_layer": target.below,
+            "target_layer": target,
+            "row_count_in": rows,
+            "row_count_out": rows,
+            "started_at": NOW,
+            "completed_at": NOW,
+            "status": "success",
+        }
+    )
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    path = tmp_path / "state.sqlite3"
+    ledger = Ledger.open(path)
+    yield World(ledger, path)
+    ledger.close()
+
+
+def test_a_batch_climbs_from_landing_to_gold_and_its_files_are_then_ingested(world: World) -> None:
+    batch = world.claim("a.csv", "b.csv")
+    for target in (Layer.STAGED, Layer.BRONZE, Layer.SILVER):
+        assert world.climb(target) == []
+    assert world.climb(Layer.GOLD) == [batch]
+    assert {file.state for file in world.ledger.views.files_of_batch(batch)} == {"ingested"}
+    assert not world.ledger.promotions.unfinished()
+    assert [totals.rows for totals in world.ledger.views.layers()] == [5, 5, 5, 5]
+
+
+def test_a_batch_whose_every_record_was_set_aside_is_done_without_a_gold_file(world: World) -> None:
+    batch = world.claim("a.csv")
+    world.climb(Layer.STAGED)
+    assert world.climb(Layer.BRONZE, rows=0) == [batch]
+    assert not world.ledger.promotions.unfinished()
+
+
+def test_an_intended_claim_is_found_again_after_a_crash(world: World) -> None:
+    world.intend("b1", "a.csv", "b.csv")
+    (claim,) = world.ledger.intake.open_claims()
+    assert (claim.batch_id, claim.key, [intent.name for intent in claim.intents]) == ("b1", KEY, ["a.csv", "b.csv"])
+
+
+def test_a_claim_of_which_nothing_is_left_is_cancelled(world: World) -> None:
+    world.intend("b1", "a.csv")
+    assert not world.ledger.intake.confirm("b1", {}, "t1", NOW)
+    assert world.ledger.intake.open_claims() == []
+    assert not world.ledger.promotions.unfinished()
+
+
+def test_a_promotion_that_waits_lets_the_next_batch_pass(world: World) -> None:
+    first, second = world.claim("a.csv"), world.claim("b.csv")
+    due = world.due(Layer.STAGED)
+    assert due.items[0].batch_id == first
+    other = world.ledger.promotions.due(KEY, Layer.STAGED, {due.group_id})
+    assert other is not None
+    assert other.items[0].batch_id == second
+
+
+def test_contents_of_a_file_that_was_set_aside_get_another_try(world: World) -> None:
+    world.claim("a.csv")
+    due = world.due(Layer.STAGED)
+    item = due.items[0]
+    refused = FileOutcome(item.sources[0].file_id, "sha", 0, "set_aside", "unreadable", "no table")
+    world.commit(due, BatchOutcome(transition(item.transition_id, item.batch_id, Layer.STAGED, 0), None, (refused,)))
+    again = world.claim("a.csv")
+    due = world.due(Layer.STAGED)
+    assert due.items[0].batch_id == again
+    assert world.ledger.promotions.known_hashes(KEY, due.items[0].sources) == frozenset()
+
+
+def test_contents_already_taken_are_known_by_their_hash(world: World) -> None:
+    world.claim("a.csv")
+    world.climb(Layer.STAGED)
+    world.claim("copy.csv")
+    assert world.ledger.promotions.known_hashes(KEY, world.due(Layer.STAGED).items[0].sources) == {"sha-a.csv"}
+
+
+def test_a_failed_attempt_is_counted_and_the_promotion_stays_due(world: World) -> None:
+    batch = world.claim("a.csv")
+    world.ledger.promotions.retry(world.due(Layer.STAGED), "worker_died", "exit code -9", NOW)
+    due = world.due(Layer.STAGED)
+    assert (due.deaths, due.items[0].attempt) == (1, 2)
+    (failure,) = world.ledger.views.failures()
+    assert (failure.batch_id, failure.kind, failure.error) == (batch, "worker_died", "exit code -9")
+
+
+def test_a_batch_is_split_into_halves_that_start_again_from_landing(world: World) -> None:
+    batch = world.claim("a.csv", "b.csv", "c.csv")
+    world.climb(Layer.STAGED)
+    due = world.due(Layer.BRONZE)
+    log = transition(due.items[0].transition_id, batch, Layer.BRONZE, 0)
+    world.ledger.promotions.split(due, log, ("h1", "h2"), world.new_id)
+    assert [file.name for file in world.ledger.views.files_of_batch("h1")] == ["b.csv", "a.csv"]
+    assert [file.state for file in world.ledger.views.files_of_batch("h2")] == ["claimed"]
+    assert world.ledger.promotions.published(KEY, Layer.STAGED) == ()
+    assert any(path.name == f"{batch}.parquet" for path in world.ledger.rest.removals(NOW))
+    assert world.due(Layer.STAGED).items[0].batch_id == "h1"
+
+
+def test_setting_a_batch_aside_takes_back_what_it_published(world: World) -> None:
+    batch = world.claim("a.csv")
+    world.climb(Layer.STAGED)
+    due = world.due(Layer.BRONZE)
+    log = transition(due.items[0].transition_id, batch, Layer.BRONZE, 0)
+    world.ledger.promotions.set_aside(due, log, "check_failed", "total is negative")
+    (file,) = world.ledger.views.set_aside()
+    assert (file.name, file.kind, file.reason) == ("a.csv", "check_failed", "total is negative")
+    assert [totals.rows for totals in world.ledger.views.layers()] == [0]
+    assert [restless.fate for restless in world.ledger.rest.restless(KEY, 10)] == ["set_aside"]
+
+
+def rewrite_first_by_second(world: World) -> tuple[str, str]:
+    """Two batches, the first in gold; then the second's silver hop rewrites the first's silver file."""
+    first = world.claim("a.csv")
+    for target in (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD):
+        world.climb(target)
+    second = world.claim("b.csv")
+    world.climb(Layer.STAGED)
+    world.climb(Layer.BRONZE)
+    due = world.due(Layer.SILVER)
+    rewritten = BatchOutcome(transition("again", first, Layer.SILVER, 4), layer_file(first, 4, f"{first}.g2.parquet"))
+    world.commit(due, world.outcome(due, due.items[0], 5), rewritten=(rewritten,))
+    return first, second
+
+
+def test_a_rewritten_batch_climbs_to_gold_together_with_the_one_that_changed_it(world: World) -> None:
+    first, second = rewrite_first_by_second(world)
+    due = world.due(Layer.GOLD)
+    assert [item.batch_id for item in due.items] == [first, second]
+    assert due.items[0].source == layer_file(first, 4, f"{first}.g2.parquet")
+    assert due.items[0].replaces == layer_file(first, 5)
+    assert due.items[0].supersedes is not None
+    assert world.climb(Layer.GOLD) == [first, second]
+    assert world.ledger.promotions.generation(KEY, Layer.SILVER) == 2
+
+
+def test_a_second_rewrite_joins_the_group_that_still_waits_for_gold(world: World) -> None:
+    first, second = rewrite_first_by_second(world)
+    third = world.claim("c.csv")
+    world.climb(Layer.STAGED)
+    world.climb(Layer.BRONZE)
+    due = world.due(Layer.SILVER)
+    rewritten = BatchOutcome(transition("more", second, Layer.SILVER, 1), layer_file(second, 1, f"{second}.g3.parquet"))
+    world.commit(due, world.outcome(due, due.items[0], 5), rewritten=(rewritten,))
+    assert [item.batch_id for item in world.due(Layer.GOLD).items] == [first, second, third]
+
+
+def test_an_outcome_made_from_a_file_that_was_rewritten_meanwhile_is_void(world: World) -> None:
+    first = world.claim("a.csv")
+    for target in (Layer.STAGED, Layer.BRONZE, Layer.SILVER):
+        world.climb(target)
+    slow = world.due(Layer.GOLD)
+    world.claim("b.csv")
+    world.climb(Layer.STAGED)
+    world.climb(Layer.BRONZE)
+    due = world.due(Layer.SILVER)
+    rewritten = BatchOutcome(transition("again", first, Layer.SILVER, 4), layer_file(first, 4, f"{first}.g2.parquet"))
+    world.commit(due, world.outcome(due, due.items[0], 5), rewritten=(rewritten,))
+    with pytest.raises(StaleSourceError):
+        world.commit(slow, *(world.outcome(slow, item, 5) for item in slow.items))
+    assert len(world.due(Layer.GOLD).items) == 2
+
+
+def test_an_illegal_state_change_raises_and_changes_nothing(world: World) -> None:
+    batch = world.claim("a.csv")
+    for target in (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD):
+        world.climb(target)
+    with pytest.raises(IllegalChangeError, match="illegal state change in files"):
+        world.ledger.intake.confirm(batch, {0: (10, 1)}, world.new_id(), NOW)
+    assert {file.state for file in world.ledger.views.files_of_batch(batch)} == {"ingested"}
+
+
+def test_a_damaged_ledger_stops_the_start_and_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    path.write_bytes(b"this is not a database, it is a shopping list, and a long one" * 100)
+    before = path.read_bytes()
+    with pytest.raises(HaltError, match=r"state\.sqlite3: the ledger is damaged .* Restore it from a backup"):
+        Ledger.open(path)
+    assert path.read_bytes() == before
+
+
+def test_a_newer_ledger_stops_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    Ledger.open(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(HaltError, match="Install the newer medalliond again"):
+        Ledger.open(path)
+
+
+def test_somebody_elses_database_is_not_taken_for_a_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "state.sqlite3"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(HaltError, match="holds tables that are not medalliond's"):
+        Ledger.open(path)
+
+
+def test_views_read_beside_the_writer_and_cannot_write(world: World) -> None:
+    batch = world.claim("x/a.csv")
+    views = LedgerViews.open(world.path)
+    assert views.batches_in_flight() == {KEY: 1}
+    assert [file.batch_id for file in views.files_named("a.csv")] == [batch]
+    views.close()
+
+
+def test_a_missing_ledger_is_said_to_be_missing_by_the_views(tmp_path: Path) -> None:
+    with pytest.raises(HaltError, match="there is no ledger here yet"):
+        LedgerViews.open(tmp_path / "state.sqlite3")
+
+
+def test_what_was_committed_is_there_when_the_ledger_is_opened_again(world: World) -> None:
+    batch = world.claim("a.csv")
+    world.climb(Layer.STAGED)
+    world.ledger.close()
+    again = Ledger.open(world.path)
+    due = again.promotions.due(KEY, Layer.BRONZE, ())
+    assert due is not None
+    assert due.items[0].batch_id == batch
+    again.close()
