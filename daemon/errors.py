@@ -1,7 +1,7 @@
 """Errors, grouped by what the caller must do: try again later, reject this data, wait for a person, halt.
 
-The ground below every room. Each class docstring says when it is raised; each message is addressed to a person
-and names the file, the record, the reason and the next step where they are known.
+The ground below every room. Each class docstring says when it is raised; each message is addressed to a
+person and names the file, the record, the reason and the next step where they are known.
 """
 
 import errno

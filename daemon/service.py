@@ -1,7 +1,8 @@
 """The daemon as a whole: builds every part, starts and stops them in order, and watches that they are well.
 
-The only module that knows all rooms. Called by the commands `run` and `drain`. Stopping is the reverse of starting: take
-nothing new, finish the running hops, hand back the rest (the ledger keeps it), close the ledger, let the lock go.
+The only module that knows all rooms. Called by the commands `run` and `drain`. Stopping is the reverse of
+starting: take nothing new, finish the running hops, hand back the rest (the ledger keeps it), close the
+ledger, let the lock go.
 """
 
 import signal
@@ -84,7 +85,7 @@ class Service:
             watcher = Watcher(self._layout.landing, parts.intake.hint, parts.intake.sweep)
             watcher.start()
             try:
-                parts.jobs.every(self._settings.sweep_interval, "sweep", lambda: _done(parts.intake.sweep()))
+                parts.jobs.every(self._settings.sweep_interval, "sweep", _job(parts.intake.sweep))
                 parts.intake.start()
                 parts.intake.sweep()
                 self._notifier.ready()
@@ -96,10 +97,12 @@ class Service:
         return 1 if self._failure else 0
 
     def drain(self, report: Callable[[DrainProgress], None]) -> int:
-        """Carry everything that is in landing to where it belongs, then stop. `report` is told about it as it goes.
+        """Carry everything that is in landing to where it belongs, then stop.
 
-        Returns 0: all of it is in gold or set aside; 3: something is still failing; 1: a part of the daemon failed.
-        Raises HaltError when it cannot start.
+        `report` is told about it as it goes.
+
+        Returns 0: all of it is in gold or set aside; 3: something is still failing; 1: a part of the daemon
+        failed. Raises HaltError when it cannot start.
         """
         with self._signals(), self._parts() as parts:
             parts.intake.sweep()
@@ -117,7 +120,12 @@ class Service:
     def _parts(self) -> Iterator["_Parts"]:
         """Everything built and started but intake and watcher; put away again in reverse."""
         began = time.monotonic()
-        for folder in (self._layout.landing / ".claimed", self._layout.data, self._layout.catalog, self._layout.contracts):
+        for folder in (
+            self._layout.landing / ".claimed",
+            self._layout.data,
+            self._layout.catalog,
+            self._layout.contracts,
+        ):
             make_directories(folder)
         lock = RootLock.acquire(self._layout.lock)
         try:
@@ -136,7 +144,7 @@ class Service:
     def _signals(self) -> Iterator[None]:
         """SIGTERM and SIGINT stop, SIGHUP reads the contracts again; a second SIGINT is no different from the first."""
 
-        def stop(number: int, _frame: FrameType | None) -> None:
+        def stop(_number: int, _frame: FrameType | None) -> None:
             self._stop.set()
 
         def reload(_number: int, _frame: FrameType | None) -> None:
@@ -193,7 +201,7 @@ class _Parts:
             rest=RestKeeper(self.ledger, layout, self.contracts, settings.archive),
             models=ModelRefresher(self.ledger, layout, self.contracts, self.workers, self.backoff),
             backoff=self.backoff,
-            staged=lambda key: self.intake.staged(key),
+            staged=lambda key: self.intake.staged(key),  # noqa: PLW0108 - intake is built below
         )
         self.intake = Intake(
             candidates=Candidates(
@@ -218,8 +226,8 @@ class _Parts:
         self._claims.recover(utc_now())
         recover(self.ledger, self._layout)
         self.jobs.start()
-        self.jobs.every(_CONTRACTS, "contracts", lambda: _done(self.read_contracts()))
-        self.jobs.every(self._settings.sweep_interval, "look", lambda: _done(self.chain.wake_all()))
+        self.jobs.every(_CONTRACTS, "contracts", _job(self.read_contracts))
+        self.jobs.every(self._settings.sweep_interval, "look", _job(self.chain.wake_all))
         self.chain.wake_all()
 
     def stop(self) -> None:
@@ -260,7 +268,11 @@ class _Parts:
     @property
     def trouble(self) -> str | None:
         """Which part is dead, None when all are well."""
-        wells = {"intake": self.intake.is_well, "scheduler": self.jobs.is_well, "workers": self.workers.is_well}
+        wells = {
+            "intake": self.intake.is_well,
+            "scheduler": self.jobs.is_well,
+            "workers": self.workers.is_well,
+        }
         return next((name for name, well in wells.items() if not well), None)
 
     def _limit(self, key: TableKey) -> tuple[int, int]:
@@ -272,7 +284,11 @@ class _Guard:
     """Looks once a second whether everything is truly well, and only then feeds systemd's watchdog."""
 
     def __init__(
-        self, notifier: Notifier, parts: _Parts, watcher: Watcher, fail: Callable[[str, BaseException | str], None]
+        self,
+        notifier: Notifier,
+        parts: _Parts,
+        watcher: Watcher,
+        fail: Callable[[str, BaseException | str], None],
     ) -> None:
         self._notifier = notifier
         self._parts = parts
@@ -329,9 +345,14 @@ class _Guard:
         )
 
 
-def _done(_nothing: None) -> bool:
-    """What a job returns that has no more to do."""
-    return False
+def _job(act: Callable[[], None]) -> Callable[[], bool]:
+    """`act` as a job that never has more to do."""
+
+    def work() -> bool:
+        act()
+        return False
+
+    return work
 
 
 def _signature(layout: Layout) -> tuple[tuple[str, int, int], ...]:

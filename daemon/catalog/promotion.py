@@ -1,6 +1,7 @@
 """The words of a promotion between the chain (scheduling), the workers (pipeline) and the ledger; plain, picklable data.
 
-A *promotion* is a planned hop of a batch, an *outcome* what one attempt did, in memory. Nothing here touches a disk.
+A *promotion* is a planned hop of a batch, an *outcome* what one attempt did, in memory. Nothing here touches
+a disk.
 """
 
 from dataclasses import dataclass
@@ -25,8 +26,10 @@ class TableKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ClaimedFile:
-    """A dropped file that now is ours: `name` is its path relative to landing as it was dropped (`_source_file`),
-    `path` where its bytes are, `size` in bytes and `mtime_ns` as they were when it was claimed.
+    """A dropped file that now is ours.
+
+    `name` is its path relative to landing as it was dropped (`_source_file`), `path` where its bytes are, `size` (bytes)
+    and `mtime_ns` what they were when it was claimed.
     """
 
     file_id: int
@@ -49,10 +52,13 @@ class LayerFile:
 
 @dataclass(frozen=True, slots=True)
 class PromotionItem:
-    """One batch within a promotion call. `planned_at` becomes `_ingested_at`, so that a redo writes the same rows.
+    """One batch within a promotion call.
 
-    Landing -> staged has `sources`; every hop above has `source`, the file of the layer below. `replaces` is the file of
-    the target layer that this promotion rewrites (a re-promotion after cross-batch dedup), None for a batch's first.
+    `planned_at` becomes `_ingested_at`, so that a redo writes the same rows.
+
+    Landing -> staged has `sources`; every hop above has `source`, the file of the layer below. `replaces` is
+    the file of the target layer that this promotion rewrites (a re-promotion after cross-batch dedup), None
+    for a batch's first.
     """
 
     transition_id: str
@@ -69,11 +75,12 @@ class PromotionItem:
 class PromotionTask:
     """What a worker needs to carry `items` of one table up to `target`; committed together or not at all.
 
-    `known_hashes` (landing -> staged): SHA-256 of the table's earlier contents that have the size of one of the sources.
-    `published`: the committed files of the target layer, in the order of their batches (dedup across batches looks there),
-    `published_transitions` the transitions that made them, in the same order.
-    `lower_published`: the committed files of the layer below, by batch (a superseded batch is made anew from them).
-    `source_generation` and `generation` number the folders in which the layer below and the target stand.
+    `known_hashes` (landing -> staged): SHA-256 of the table's earlier contents that have the size of one of
+    the sources. `published`: the committed files of the target layer, in the order of their batches (dedup
+    across batches looks there), `published_transitions` the transitions that made them, in the same order.
+    `lower_published`: the committed files of the layer below, by batch (a superseded batch is made anew from
+    them). `source_generation` and `generation` number the folders in which the layer below and the target
+    stand.
     """
 
     root: Path
@@ -91,7 +98,10 @@ class PromotionTask:
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
-    """What became of one dropped file. `reason` and `kind` say why it was set aside; `rows` counts all its records."""
+    """What became of one dropped file.
+
+    `reason` and `kind` say why it was set aside; `rows` counts all its records.
+    """
 
     file_id: int
     sha256: str
@@ -120,8 +130,9 @@ class BatchOutcome:
 class PromotionOutcome:
     """What one call did: an outcome per item, then one per older batch that had to be rewritten.
 
-    `generation` is larger than the task's when files were rewritten: the folder is complete on disk, but the table's link
-    still shows the old one; the caller commits the ledger, then publishes it. `files` lists that whole new generation.
+    `generation` is larger than the task's when files were rewritten: the folder is complete on disk, but the
+    table's link still shows the old one; the caller commits the ledger, then publishes it. `files` lists that
+    whole new generation.
     """
 
     items: tuple[BatchOutcome, ...]

@@ -1,15 +1,17 @@
-"""The transition log: the persisted record of one hop of one batch. Written by pipeline and scheduling, read by cli.
+"""The transition log: the persisted record of one hop of one batch.
+
+Written by pipeline and scheduling, read by cli.
 
 On disk: `catalog/lineage/<transition_id>.json`, one object, described in docs/on-disk-format.md.
 """
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 
-TRANSITION_SCHEMA_VERSION = 1
+TRANSITION_SCHEMA_VERSION: Final = 1
 
 
 class Layer(StrEnum):
@@ -41,9 +43,9 @@ class Layer(StrEnum):
 class SourceFile(BaseModel):
     """One file that a transition read: a dropped file for landing -> staged, a layer's Parquet file above.
 
-    `path` is relative to landing for a dropped file, to the root for a layer file. `bytes` and `sha256` (hex) are of
-    the file as read; `rows` counts its records, damaged ones included. `note` says what was found out on the way
-    (dialect, duplicate of, set aside because).
+    `path` is relative to landing for a dropped file, to the root for a layer file. `bytes` and `sha256` (hex)
+    are of the file as read; `rows` counts its records, damaged ones included. `note` says what was found out
+    on the way (dialect, duplicate of, set aside because).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,8 +60,9 @@ class SourceFile(BaseModel):
 class LayerTransitionLog(BaseModel):
     """What one hop of one batch did. Frozen; the row sum is checked when it is made.
 
-    Counts are rows: `row_count_in = row_count_out + rows_quarantined + rows_deduplicated + rows_filtered`. A gold
-    model (`kind="model"`) joins and aggregates, so its sum is not asserted. Raises ValidationError on a broken sum.
+    Counts are rows: `row_count_in = row_count_out + rows_quarantined + rows_deduplicated + rows_filtered`. A
+    gold model (`kind="model"`) joins and aggregates, so its sum is not asserted. Raises ValidationError on a
+    broken sum.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

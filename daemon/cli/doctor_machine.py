@@ -75,7 +75,7 @@ def landing_file_system(layout: Layout) -> Finding:
 
 
 def judge_file_system(kind: str, *, remote: bool) -> Finding:
-    """Judge a file system by its type as mountinfo names it, and by whether other machines may write to it."""
+    """Judge a file system by its type, e.g. `ext4`, and by whether other machines may write to it."""
     if remote:
         return warn(
             f"{kind}: what other machines write there makes no event; files are found by the sweep only",

@@ -20,6 +20,7 @@ from daemon.lake.durable import make_directories, write_bytes
 from daemon.lake.layout import Layout
 from daemon.settings import FILE_NAME, Settings, setting_locations
 
+_SAMPLE_QUESTION = "SELECT country, orders, revenue FROM gold.sales.revenue_by_country"
 _TOML_HEAD = """\
 # Settings of the medalliond that works on this folder. Every line that is commented out shows the default.
 # A variable MEDALLIOND_<NAME> in the environment, and an option of the command line, have precedence.
@@ -109,7 +110,7 @@ def _next_steps(root: Path, *, sample: bool) -> list[str]:
         "Next:",
         f"  medalliond drain{option}",
         f"  medalliond status{option}",
-        f'  medalliond query{option} "FROM gold.sales.revenue_by_country"',
+        f"  medalliond query{option} '{_SAMPLE_QUESTION}'",
         f"  medalliond quarantine show{option} sales.orders",
         f"  medalliond lineage{option} orders-2026-01.csv",
     ]

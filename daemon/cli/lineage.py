@@ -5,19 +5,17 @@ tells the rest.
 """
 
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.tree import Tree
 
 from daemon.catalog.ledger.views import KnownFile, LedgerViews
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import LayerTransitionLog
-from daemon.cli.output import print_json, printable, styled
+from daemon.cli.output import console, print_json, printable, styled
 from daemon.cli.roots import WrongRequestError, did_you_mean, find_table, open_ledger, open_root
 from daemon.lake.layout import Layout
 
@@ -34,10 +32,9 @@ def show_lineage(root: Path, name: str, *, limit: int, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "kind": kind, "batches": stories})
         return
-    # A narrow pipe must not fold lines; a terminal folds them itself.
-    console = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    output = console()
     for story in stories:
-        console.print(_tree(story))
+        output.print(_tree(story))
 
 
 def find_batches(views: LedgerViews, layout: Layout, name: str, limit: int) -> tuple[str, list[str]]:

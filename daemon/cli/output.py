@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+_NO_WIDTH = 1_000_000
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red", "failed": "red", "partial": "yellow"}
 
 
 def console() -> Console:
-    """Return a console on the present standard output; never coloured when that is not a terminal."""
-    return Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    """Return a console on the present standard output; a pipe gets no colour, and no line is folded or cut."""
+    return Console(highlight=False, width=None if on_terminal() else _NO_WIDTH)
 
 
 def on_terminal() -> bool:
@@ -86,7 +87,7 @@ def _print_rich(title: str, columns: Sequence[str], rows: Sequence[Sequence[obje
         table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_cell(cell) for cell in row))
-    Console(file=sys.stdout, highlight=False).print(table)
+    console().print(table)
 
 
 def _cell(value: object) -> str:

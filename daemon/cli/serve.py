@@ -1,7 +1,7 @@
 """`medalliond run` and `medalliond drain`: settings put together, the service started, its status returned.
 
-Signals and the order of starting and stopping are the service's; logs are set up here, and the progress that a
-drain shows is made here.
+Signals and the order of starting and stopping are the service's; logs are set up here, and the progress that
+a drain shows is made here.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Moving a file for good without ever writing over a namesake, losing it or doubling it, whatever instant a crash picks.
 
-The caller writes the chosen destination into the ledger before it moves, and repeats the move after a crash. Called by
-scheduling's rest keeper, for the archive and the quarantine.
+The caller writes the chosen destination into the ledger before it moves, and repeats the move after a crash.
+Called by scheduling's rest keeper, for the archive and the quarantine.
 """
 
 import errno
@@ -47,7 +47,9 @@ def move_all(moves: Sequence[tuple[Path, Path]]) -> None:
 def _move(source: Path, destination: Path) -> None:
     if not os.path.lexists(source):
         if not os.path.lexists(destination):
-            raise FileNotFoundError(errno.ENOENT, "neither the file nor its destination is there", source, None, destination)
+            raise FileNotFoundError(
+                errno.ENOENT, "neither the file nor its destination is there", source, None, destination
+            )
         return
     try:
         os.link(source, destination, follow_symlinks=False)

@@ -1,7 +1,8 @@
 """Atomic and durable steps on files: write, publish, remove, with every sync that a power cut asks for.
 
-Used by the rest of the lake, by landing's claims and by scheduling. OSError passes through: it is the machine's fault.
-A failed fsync is never tried again and trusted (the kernel may have dropped the pages): the step fails as a whole.
+Used by the rest of the lake, by landing's claims and by scheduling. OSError passes through: it is the
+machine's fault. A failed fsync is never tried again and trusted (the kernel may have dropped the pages): the
+step fails as a whole.
 """
 
 import contextlib
@@ -26,7 +27,10 @@ def sync_directory(path: Path) -> None:
 
 
 def make_directories(path: Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it, each name durable in its parent. `mode` is of the new ones, less the umask."""
+    """Make a folder and those above it, each name durable in its parent.
+
+    `mode` is of the new ones, less the umask.
+    """
     missing = []
     while not path.is_dir():
         missing.append(path)

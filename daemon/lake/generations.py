@@ -1,8 +1,8 @@
 """Generations: how what is published changes without a reader ever seeing a row twice or not at all.
 
-`data/<layer>/<domain>/<table>` is a symbolic link to a numbered folder. Adding a batch renames a file into it; changing
-anything builds the next folder beside it and, once the ledger has committed, renames a new link over the old one.
-Called by the pipeline (builds), scheduling (publishes) and recovery.
+`data/<layer>/<domain>/<table>` is a symbolic link to a numbered folder. Adding a batch renames a file into
+it; changing anything builds the next folder beside it and, once the ledger has committed, renames a new link
+over the old one. Called by the pipeline (builds), scheduling (publishes) and recovery.
 """
 
 import os
@@ -27,8 +27,8 @@ def ensure_generation(layout: Layout, layer: Layer, key: TableKey, number: int) 
 def build_next(layout: Layout, layer: Layer, key: TableKey, number: int, keep: Iterable[str]) -> Path:
     """Begin generation `number` + 1 with hard links to the files named in `keep`; the caller adds what changed.
 
-    What a crash left of that folder is removed first: it was never committed. The names are durable once the caller has
-    published its own file there, or synced the folder.
+    What a crash left of that folder is removed first: it was never committed. The names are durable once the
+    caller has published its own file there, or synced the folder.
     """
     old = layout.generation(layer, key, number)
     new = layout.generation(layer, key, number + 1)

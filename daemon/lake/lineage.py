@@ -1,7 +1,9 @@
-"""The transition logs as files: `catalog/lineage/<transition_id>.json`. Written by scheduling and by the library engine.
+"""The transition logs as files: `catalog/lineage/<transition_id>.json`.
 
-The ledger holds every record as well and writes a lost file again at start, so these are atomic but not synced: a sync
-per hop would cost more than the hop.
+Written by scheduling and by the library engine.
+
+The ledger holds every record as well and writes a lost file again at start, so these are atomic but not
+synced: a sync per hop would cost more than the hop.
 """
 
 from pathlib import Path

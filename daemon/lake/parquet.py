@@ -1,7 +1,9 @@
-"""Parquet in and out: every file zstd, written by Polars, atomic and durable. Used by the pipeline, in a worker.
+"""Parquet in and out: every file zstd, written by Polars, atomic and durable.
 
-A file is written under a temporary name, counted from its own footer, hashed, and only then published, so that the caller
-can check its row sums in between.
+Used by the pipeline, in a worker.
+
+A file is written under a temporary name, counted from its own footer, hashed, and only then published, so
+that the caller can check its row sums in between.
 """
 
 import hashlib

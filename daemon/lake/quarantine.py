@@ -1,6 +1,7 @@
 """Records that were set aside, as Parquet: `data/quarantine/<domain>/<table>/<batch_id>-<layer>.parquet`.
 
-Written by the pipeline, in a worker. One row per record and rule; docs/on-disk-format.md describes the columns.
+Written by the pipeline, in a worker. One row per record and rule; docs/on-disk-format.md describes the
+columns.
 """
 
 from pathlib import Path
@@ -24,8 +25,10 @@ SCHEMA = pl.Schema(
         "_layer": pl.String,
     }
 )
-"""`raw` is the record as it stood when it entered the hop: the raw line at staged, JSON above; `line` and `byte_offset`
-are known at staged only; `_layer` is the layer the record did not reach."""
+"""`raw` is the record as it stood when it entered the hop: the raw line at staged, JSON above.
+
+`line` and `byte_offset` are known at staged only; `_layer` is the layer the record did not reach.
+"""
 
 
 def write_quarantine(records: pl.LazyFrame, path: Path) -> None:

@@ -1,4 +1,7 @@
-"""The reason beside a file that was set aside: `<file>.reason.json`. Called by scheduling's rest keeper, before the move."""
+"""The reason beside a file that was set aside: `<file>.reason.json`.
+
+Called by scheduling's rest keeper, before the move.
+"""
 
 import json
 from collections.abc import Mapping
@@ -18,6 +21,9 @@ def reason_path(file: Path) -> Path:
 
 
 def write_reason(file: Path, reason: Mapping[str, object]) -> None:
-    """Write why `file` is about to be set aside there, durably. `reason` is plain data, described in docs/on-disk-format.md."""
+    """Write why `file` is about to be set aside there, durably.
+
+    `reason` is plain data, described in docs/on-disk-format.md.
+    """
     make_directories(file.parent, PRIVATE_FOLDER)
     write_bytes(reason_path(file), json.dumps(reason, indent=2, ensure_ascii=False).encode() + b"\n")

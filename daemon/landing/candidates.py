@@ -1,4 +1,6 @@
-"""What is known of landing: paths that may become files of a batch, and those that are ready. Owned by intake's thread.
+"""What is known of landing: paths that may become files of a batch, and those that are ready.
+
+Owned by intake's thread.
 
 Bounded: past a number of paths nothing is added, and a later sweep finds the rest.
 """
@@ -19,7 +21,16 @@ from daemon.errors import ContractError
 from daemon.events import Event
 from daemon.landing.claims import ReadyFile
 from daemon.landing.leases import lease_answer
-from daemon.landing.readiness import MARKER, Ignore, Observation, Ready, Sighting, is_marker, is_temporary, judge
+from daemon.landing.readiness import (
+    MARKER,
+    Ignore,
+    Observation,
+    Ready,
+    Sighting,
+    is_marker,
+    is_temporary,
+    judge,
+)
 from daemon.landing.routing import route_path, source_name
 from daemon.landing.sweep import Found, sweep
 from daemon.landing.watcher import Hint
@@ -44,7 +55,9 @@ class _Watched:
 
 
 class Candidates:
-    """Judges paths below `landing`. `rules` and `route` speak for the contracts; `settle` (seconds) where they are silent.
+    """Judges paths below `landing`.
+
+    `rules` and `route` speak for the contracts; `settle` (seconds) where they are silent.
 
     `kept` holds files that were ingested and stay in landing: path relative to the root -> (size, mtime_ns).
     """
@@ -107,7 +120,10 @@ class Candidates:
             seen += 1
             if ignored.get(found.path) == found.sighting:
                 self._ignored[found.path] = found.sighting
-            elif kept.get(found.path.relative_to(self._landing.parent)) != (found.sighting.size, found.sighting.mtime_ns):
+            elif kept.get(found.path.relative_to(self._landing.parent)) != (
+                found.sighting.size,
+                found.sighting.mtime_ns,
+            ):
                 self._look(found, now, moved=False)
         return seen
 
@@ -156,7 +172,9 @@ class Candidates:
             self._watch(path, _Watched(sighting, quiet_since, moved, now + _CONTRACT_WAIT))
             return
         if rules.done_marker and is_marker(path.name):
-            self.hint(Hint(path.with_name(path.name.removesuffix(MARKER)), moved=False, is_directory=False), now)
+            self.hint(
+                Hint(path.with_name(path.name.removesuffix(MARKER)), moved=False, is_directory=False), now
+            )
             return
         marker = path.with_name(path.name + MARKER) if rules.done_marker else None
         try:

@@ -1,7 +1,7 @@
 """Claiming: ready files are renamed into `landing/.claimed/<batch_id>/`, so that nobody changes them under us.
 
-Called by intake. The ledger knows the intent before the first rename, and is told after the folders are synced what the
-disk shows; a crash at any point is put right by `recover`.
+Called by intake. The ledger knows the intent before the first rename, and is told after the folders are
+synced what the disk shows; a crash at any point is put right by `recover`.
 """
 
 import errno
@@ -28,7 +28,10 @@ _NAME_MAX = 255
 
 @dataclass(frozen=True, slots=True)
 class ReadyFile:
-    """A file that may be claimed. `path` is absolute, `name` what `_source_file` will say; `marker` is its done-marker."""
+    """A file that may be claimed.
+
+    `path` is absolute, `name` what `_source_file` will say; `marker` is its done-marker.
+    """
 
     path: Path
     name: str
@@ -48,8 +51,9 @@ class Claims:
     def claim(self, key: TableKey, files: Sequence[ReadyFile], now: datetime) -> str | None:
         """Claim `files` as one batch and return its id; None when none of them was left to claim.
 
-        A file that vanished, was replaced or opened for writing meanwhile stays out of the batch. Raises OSError and
-        RetryLaterError for the machine's faults: what was renamed by then is recovered by `recover`.
+        A file that vanished, was replaced or opened for writing meanwhile stays out of the batch. Raises
+        OSError and RetryLaterError for the machine's faults: what was renamed by then is recovered by
+        `recover`.
         """
         batch_id = new_id()
         folder = self._layout.claimed(batch_id)
@@ -59,11 +63,16 @@ class Claims:
         return self._carry_out(OpenClaim(batch_id, key, intents), files, now)
 
     def recover(self, now: datetime) -> int:
-        """Put right the claims that a crash left half done, from what the disk shows. Returns how many there were."""
+        """Put right the claims that a crash left half done, from what the disk shows.
+
+        Returns how many there were.
+        """
         claims = self._ledger.open_claims()
         for claim in claims:
             self._confirm(claim, now)
-            log.info(Event.CLAIM_RECOVERED, domain=claim.key.domain, table=claim.key.table, batch_id=claim.batch_id)
+            log.info(
+                Event.CLAIM_RECOVERED, domain=claim.key.domain, table=claim.key.table, batch_id=claim.batch_id
+            )
         return len(claims)
 
     def _intent(self, file: ReadyFile, folder: Path, ordinal: int) -> ClaimIntent:
@@ -132,7 +141,8 @@ def _take(landing_path: Path, claimed_path: Path, intent: ClaimIntent) -> None:
 def _give_back(claimed_path: Path, landing_path: Path) -> None:
     """Somebody opened it for writing between the look and the rename: back it goes, unless the name is taken again.
 
-    Then it stays ours: the writer's descriptor follows the file, and staging refuses a file that changes under it.
+    Then it stays ours: the writer's descriptor follows the file, and staging refuses a file that changes
+    under it.
     """
     try:
         os.link(claimed_path, landing_path, follow_symlinks=False)

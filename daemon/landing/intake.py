@@ -1,8 +1,10 @@
-"""From hints to batches: looks at what is in landing and claims what is ready. One thread, built and started by the service.
+"""From hints to batches: looks at what is in landing and claims what is ready.
 
-Watcher, sweep and chain only put words on its queue; what happened is never trusted, the disk is looked at. While a table
-has batches that wait to be staged its ready files stay in landing, so that the next batch is larger: small batches when idle,
-large ones under load.
+One thread, built and started by the service.
+
+Watcher, sweep and chain only put words on its queue; what happened is never trusted, the disk is looked at.
+While a table has batches that wait to be staged its ready files stay in landing, so that the next batch is
+larger: small batches when idle, large ones under load.
 """
 
 import queue
@@ -10,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from pathlib import Path
 
 import structlog
 
@@ -36,8 +37,10 @@ Word = Hint | TableKey | None
 
 
 class Intake:
-    """Claims what is ready. `limit` gives a table's files and bytes per batch, `claimed` is told of every batch,
-    `failed` when the thread meets a bug and ends.
+    """Claims what is ready.
+
+    `limit` gives a table's files and bytes per batch, `claimed` is told of every batch, `failed` when the
+    thread meets a bug and ends.
     """
 
     def __init__(  # noqa: PLR0913 - the meeting point of the parts of this room; the service is its only builder
@@ -190,4 +193,3 @@ class Intake:
             size += file.size
             self._candidates.taken(key, path)
         return files
-

@@ -8,13 +8,13 @@ _ESCAPED = re.compile(r"\\([0-7]{3})")
 
 
 def is_remote(folder: Path) -> bool:
-    """Whether others can write to `folder` unseen here: on network, shared or FUSE file systems."""
+    """Whether others can write to `folder` unseen here: over a network, from a host, through FUSE."""
     table = Path("/proc/self/mountinfo").read_text("utf-8", "surrogateescape")
     return _REMOTE.fullmatch(file_system_type(table, folder.resolve())) is not None
 
 
 def file_system_type(mountinfo: str, folder: Path) -> str:
-    """Return the type, such as `ext4`, of the file system that holds `folder`; empty if the table does not say.
+    """Return the type, such as `ext4`, of the file system that holds `folder`; empty if no line fits.
 
     `mountinfo` is the text of /proc/self/mountinfo, see proc(5): the deepest mount point counts, of equals
     the last.

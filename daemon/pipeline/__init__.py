@@ -1,4 +1,6 @@
-"""The layers, as LazyFrame in, LazyFrame out, then one durable file. Runs in worker processes, and as a library.
+"""The layers, as LazyFrame in, LazyFrame out, then one durable file.
+
+Runs in worker processes, and as a library.
 
 The daemon comes in by `promote`; people's programs by the names exported here (docs/library.md).
 """

@@ -1,6 +1,7 @@
 """Applying what people wrote (transforms, SQL) to a batch, and holding it to the rules: rows may go, none may be made.
 
-Used by silver and gold. `blaming` decides whose fault an error is: what fails on no rows at all is the contract's.
+Used by silver and gold. `blaming` decides whose fault an error is: what fails on no rows at all is the
+contract's.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,9 @@ def apply_all(lf: pl.LazyFrame, transforms: Sequence[Transform], origin: str) ->
     for transform in transforms:
         lf = transform.apply(lf)
         if not isinstance(lf, pl.LazyFrame):
-            raise ContractError(f"{origin}: transform '{transform.name}' must return a LazyFrame, not {type(lf).__name__}")
+            raise ContractError(
+                f"{origin}: transform '{transform.name}' must return a LazyFrame, not {type(lf).__name__}"
+            )
         lost = [name for name in PROVENANCE if name not in lf.collect_schema().names()]
         if lost:
             raise ContractError(
@@ -37,8 +40,8 @@ def apply_all(lf: pl.LazyFrame, transforms: Sequence[Transform], origin: str) ->
 def blaming(source: pl.LazyFrame, refine: Refine, what: str, folder: Path) -> Iterator[None]:
     """Run the block; an error in it is the machine's (RetryLaterError), the contract's (ContractError), or the data's.
 
-    `refine` is what the block did to `source`; `what` names the contract's part; `folder` holds the transforms.
-    Raises RejectDataError, kind `transform_failed`, for the data's fault.
+    `refine` is what the block did to `source`; `what` names the contract's part; `folder` holds the
+    transforms. Raises RejectDataError, kind `transform_failed`, for the data's fault.
     """
     try:
         yield

@@ -25,7 +25,10 @@ class BronzeLayer:
         self._origin = origin
 
     def promote(self, source: Path, rows_in: int, place: Place) -> LayerResult:
-        """Promote the staged file `source` of `rows_in` rows. Raises ContractError, RejectDataError, RetryLaterError."""
+        """Promote the staged file `source` of `rows_in` rows.
+
+        Raises ContractError, RejectDataError, RetryLaterError.
+        """
         staged = scan(source)
         with data_errors(place), writing(place.path) as pending:
             renamed = self._renamed(staged)
@@ -51,7 +54,9 @@ class BronzeLayer:
         names = {old: new for old, new in self._rules.rename.items() if old in columns}
         for old, new in names.items():
             if new in columns and new not in names:
-                raise ContractError(f"{self._origin}: bronze.rename: '{old}' cannot become '{new}': the file has that column")
+                raise ContractError(
+                    f"{self._origin}: bronze.rename: '{old}' cannot become '{new}': the file has that column"
+                )
         return staged.rename(names)
 
     def _casts(self, schema: pl.Schema) -> list[Cast]:
@@ -88,15 +93,23 @@ def _typed(renamed: pl.LazyFrame, casts: Sequence[Cast], missing: Sequence[pl.Ex
 
 def _failing(renamed: pl.LazyFrame, casts: Sequence[Cast]) -> pl.LazyFrame:
     """The records that do not cast: the rule names the first column at fault, the reason all of them."""
-    rule = pl.coalesce([pl.when(cast.fails(cast.value)).then(pl.lit(f"cast:{cast.column}")) for cast in casts])
+    rule = pl.coalesce(
+        [pl.when(cast.fails(cast.value)).then(pl.lit(f"cast:{cast.column}")) for cast in casts]
+    )
     reasons = [
         pl.when(cast.fails(cast.value)).then(
-            pl.format(f"{{}}: '{{}}' is not {_article(cast.kind)}", pl.lit(cast.column), pl.col(cast.column).cast(pl.String))
+            pl.format(
+                f"{{}}: '{{}}' is not {_article(cast.kind)}",
+                pl.lit(cast.column),
+                pl.col(cast.column).cast(pl.String),
+            )
         )
         for cast in casts
     ]
     failed = pl.any_horizontal(cast.fails(cast.value) for cast in casts)
-    return as_quarantine(renamed.filter(failed), rule, pl.concat_str(reasons, separator="; ", ignore_nulls=True))
+    return as_quarantine(
+        renamed.filter(failed), rule, pl.concat_str(reasons, separator="; ", ignore_nulls=True)
+    )
 
 
 def _article(kind: str) -> str:
@@ -105,5 +118,3 @@ def _article(kind: str) -> str:
 
 def _is_glob(name: str) -> bool:
     return any(sign in name for sign in "*?[")
-
-

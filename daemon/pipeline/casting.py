@@ -1,7 +1,7 @@
 """Text to types, with nothing rounded, guessed or nulled in silence: an expression per column and its test for failure.
 
-Used by bronze. A cast gives null where the value is missing (null, blank, or one of the contract's null values) and where
-it does not fit; `Cast.fails` tells the two apart.
+Used by bronze. A cast gives null where the value is missing (null, blank, or one of the contract's null
+values) and where it does not fit; `Cast.fails` tells the two apart.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,13 @@ _TRUE = ["true", "t", "yes", "y", "1"]
 _FALSE = ["false", "f", "no", "n", "0"]
 _ISO = {
     "date": ("%Y-%m-%d",),
-    "datetime": ("%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"),
+    "datetime": (
+        "%Y-%m-%dT%H:%M:%S%.f",
+        "%Y-%m-%d %H:%M:%S%.f",
+        "%Y-%m-%dT%H:%M",
+        "%Y-%m-%d %H:%M",
+        "%Y-%m-%d",
+    ),
     "time": ("%H:%M:%S%.f", "%H:%M"),
 }
 _OFFSETS = ("%z", "%:z", "%#z")
@@ -99,7 +105,9 @@ def _parsed(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
         text = text.str.replace_all(rule.thousands, "", literal=True)
     if rule.decimal != ".":
         # A point is then no decimal sign: "1.5" under a decimal comma is an error, not 15 and not 1.5.
-        text = pl.when(~text.str.contains(".", literal=True)).then(text.str.replace(rule.decimal, ".", literal=True))
+        text = pl.when(~text.str.contains(".", literal=True)).then(
+            text.str.replace(rule.decimal, ".", literal=True)
+        )
     if rule.type == "decimal":
         return _decimal(text, rule, target)
     if rule.type in _INTEGERS:
@@ -121,13 +129,19 @@ def _instant(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
     formats = rule.formats or _ISO[rule.type]
     if isinstance(target, pl.Datetime):
         return pl.coalesce([_datetime(text, form, target.time_zone) for form in formats])
-    return pl.coalesce([text.str.strptime(target, form, strict=False) for form in formats])
+    return pl.coalesce([_to_date_or_time(text, form, rule.type) for form in formats])
+
+
+def _to_date_or_time(text: pl.Expr, form: str, kind: str) -> pl.Expr:
+    return text.str.to_date(form, strict=False) if kind == "date" else text.str.to_time(form, strict=False)
 
 
 def _datetime(text: pl.Expr, form: str, zone: str | None) -> pl.Expr:
     """A local time that a change of clocks made ambiguous, or that never was, is null: it does not fit."""
     if _names_offset((form,)):
-        return text.str.strptime(pl.Datetime("us", "UTC"), form, strict=False).dt.convert_time_zone(zone or "UTC")
+        return text.str.strptime(pl.Datetime("us", "UTC"), form, strict=False).dt.convert_time_zone(
+            zone or "UTC"
+        )
     local = text.str.strptime(pl.Datetime("us"), form, strict=False)
     return local if zone is None else local.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
 

@@ -1,8 +1,8 @@
 """One row per key, within a batch and across batches. Used by silver.
 
-Rows of a key are ordered by the contract's `order_by` (nulls first), then by arrival; `keep` takes the first or the last.
-Null is a value like another: two rows whose key is null are the same key. `is_first_distinct` rather than `unique`: it
-keeps the order and takes a sixth of the memory (design/facts).
+Rows of a key are ordered by the contract's `order_by` (nulls first), then by arrival; `keep` takes the first
+or the last. Null is a value like another: two rows whose key is null are the same key. `is_first_distinct`
+rather than `unique`: it keeps the order and takes a sixth of the memory (design/facts).
 """
 
 from dataclasses import dataclass
@@ -68,9 +68,17 @@ def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Loser
     keys = list(rule.keys)
     wanted = [*keys, *(name for name in rule.order_by if name not in keys)]
     theirs = pl.scan_parquet(
-        published.paths, glob=False, include_file_paths=_FILE, missing_columns="insert", extra_columns="ignore"
+        published.paths,
+        glob=False,
+        include_file_paths=_FILE,
+        missing_columns="insert",
+        extra_columns="ignore",
     )
-    contested = theirs.select(*wanted, _FILE).join(batch.select(keys), on=keys, how="semi", nulls_equal=True).collect()
+    contested = (
+        theirs.select(*wanted, _FILE)
+        .join(batch.select(keys), on=keys, how="semi", nulls_equal=True)
+        .collect()
+    )
     if contested.is_empty():
         return Losers()
     rivals = batch.select(wanted).join(contested.lazy(), on=keys, how="semi", nulls_equal=True).collect()
@@ -91,9 +99,7 @@ def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Loser
 
 def without(rows: pl.LazyFrame, keys: pl.DataFrame) -> pl.LazyFrame:
     """The rows but for those with one of `keys`, in their order."""
-    return rows.join(
-        keys.lazy(), on=keys.columns, how="anti", nulls_equal=True, maintain_order="left"
-    )
+    return rows.join(keys.lazy(), on=keys.columns, how="anti", nulls_equal=True, maintain_order="left")
 
 
 def _wins(rule: DedupRules) -> pl.Expr:

@@ -1,7 +1,7 @@
 """The pipeline as a library: the daemon's promotions without the daemon, one file at a time, each with its lineage file.
 
-For people's own programs and notebooks. Built from the same layers as the daemon; it keeps no ledger, so nothing here
-remembers what was ingested: use the daemon for that.
+For people's own programs and notebooks. Built from the same layers as the daemon; it keeps no ledger, so
+nothing here remembers what was ingested: use the daemon for that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -71,10 +71,14 @@ class PipelineEngine:
         source = ClaimedFile(0, path.name, path, facts.st_size, facts.st_mtime_ns)
         staged = StagedLayer().promote([source], place)
         if staged.files[0].fate == "set_aside":
-            raise RejectDataError(staged.files[0].reason or path.name, kind=staged.files[0].kind or "unreadable")
+            raise RejectDataError(
+                staged.files[0].reason or path.name, kind=staged.files[0].kind or "unreadable"
+            )
         attempt = Attempt(new_id(), started, self._clock())
         sources = dropped_sources([source], staged.files, staged.notes)
-        return self._leave(transition(place, staged.layer, attempt, sources, files=staged.files), staged.layer)
+        return self._leave(
+            transition(place, staged.layer, attempt, sources, files=staged.files), staged.layer
+        )
 
     def promote_to_bronze(
         self, staged_path: str | Path, schema: Mapping[str, ColumnType] | None = None
@@ -93,15 +97,21 @@ class PipelineEngine:
         started = self._clock()
         source, place = self._step(Path(bronze_path), Layer.SILVER)
         named = as_transforms(transforms)
-        result = SilverLayer(transforms=named, origin=str(place.key)).promote(Path(bronze_path), source.rows, place)
+        result = SilverLayer(transforms=named, origin=str(place.key)).promote(
+            Path(bronze_path), source.rows, place
+        )
         return self._finish(place, source, result.layer, started, [transform.name for transform in named])
 
-    def promote_to_gold(self, silver_path: str | Path, transforms: Sequence[TransformFunction] = ()) -> Promoted:
+    def promote_to_gold(
+        self, silver_path: str | Path, transforms: Sequence[TransformFunction] = ()
+    ) -> Promoted:
         """Derive by `transforms`, LazyFrame -> LazyFrame; without any, gold equals silver."""
         started = self._clock()
         source, place = self._step(Path(silver_path), Layer.GOLD)
         named = as_transforms(transforms)
-        result = GoldLayer(transforms=named, origin=str(place.key)).promote(Path(silver_path), source.rows, place)
+        result = GoldLayer(transforms=named, origin=str(place.key)).promote(
+            Path(silver_path), source.rows, place
+        )
         return self._finish(place, source, result, started, [transform.name for transform in named])
 
     def run_full_pipeline(
@@ -138,7 +148,9 @@ class PipelineEngine:
         parts = path.absolute().relative_to(self._layout.data).parts
         domain, table = parts[2:4] if parts[0] == ".generations" else parts[1:3]
         batch_id = path.name.split(".", 1)[0]
-        return layer_file(path, batch_id, count_rows(path)), self._place(target, TableKey(domain, table), batch_id)
+        return layer_file(path, batch_id, count_rows(path)), self._place(
+            target, TableKey(domain, table), batch_id
+        )
 
     def _finish(
         self, place: Place, source: LayerFile, result: LayerResult, started: datetime, applied: Sequence[str]
@@ -164,7 +176,9 @@ def _rule(kind: ColumnType) -> CastRule:
     if isinstance(kind, str):
         return CastRule.model_validate({"type": kind})
     if isinstance(kind, pl.Decimal):
-        return CastRule.model_validate({"type": "decimal", "precision": kind.precision or 38, "scale": kind.scale})
+        return CastRule.model_validate(
+            {"type": "decimal", "precision": kind.precision or 38, "scale": kind.scale}
+        )
     if isinstance(kind, pl.Datetime) and kind.time_zone:
         return CastRule.model_validate({"type": "datetime", "time_zone": kind.time_zone})
     name = kind.base_type().__name__.lower()

@@ -38,7 +38,10 @@ class GoldLayer:
         self._folder = folder
 
     def promote(self, source: Path, rows_in: int, place: Place) -> LayerResult:
-        """Promote the silver file `source` of `rows_in` rows. Raises ContractError, RejectDataError, RetryLaterError."""
+        """Promote the silver file `source` of `rows_in` rows.
+
+        Raises ContractError, RejectDataError, RetryLaterError.
+        """
         silver = scan(source)
         what = f"{self._origin}: gold"
         with blaming(silver, self._derived, what, self._folder), writing(place.path) as pending:

@@ -1,6 +1,7 @@
 """Gold models: tables computed over whole silver and gold tables, by DuckDB's SQL or a Python function.
 
-The result is written by Polars as one file that takes the place of the one before. Called by `promote.refresh_model`.
+The result is written by Polars as one file that takes the place of the one before. Called by
+`promote.refresh_model`.
 """
 
 from collections.abc import Callable
@@ -37,7 +38,9 @@ class GoldModel:
         try:
             file = self._write(final)
         except (duckdb.Error, PolarsError, PanicException, OSError) as error:
-            if is_machine_fault(error) or isinstance(error, OSError | duckdb.IOException | duckdb.OutOfMemoryException):
+            if is_machine_fault(error) or isinstance(
+                error, OSError | duckdb.IOException | duckdb.OutOfMemoryException
+            ):
                 raise RetryLaterError(f"{task.contract.origin}: model: {error}") from error
             raise ContractError(f"{task.contract.origin}: model: {error}") from error
         return BatchOutcome(self._log(file, started, clock()), file)
@@ -62,7 +65,11 @@ class GoldModel:
         )
 
     def _by_sql(self, sql: str) -> pl.LazyFrame:
-        views = [LayerView(entry.layer, entry.key, self._paths(entry)) for entry in self._task.inputs if entry.files]
+        views = [
+            LayerView(entry.layer, entry.key, self._paths(entry))
+            for entry in self._task.inputs
+            if entry.files
+        ]
         with open_views(self._layout, views) as connection:
             return pl.DataFrame(connection.sql(sql)).lazy()
 
@@ -80,7 +87,9 @@ class GoldModel:
         except Exception as error:
             raise ContractError(f"{origin}: model function '{name}': {where(error, folder)}") from error
         if not isinstance(made, pl.LazyFrame):
-            raise ContractError(f"{origin}: model function '{name}' must return a LazyFrame, not {type(made).__name__}")
+            raise ContractError(
+                f"{origin}: model function '{name}' must return a LazyFrame, not {type(made).__name__}"
+            )
         return made
 
     def _paths(self, entry: ModelInput) -> list[Path]:

@@ -1,6 +1,7 @@
 """One promotion in a worker: the task's batches through the layer it names, and the transition record of each.
 
-Called by scheduling/tasks.py. Publishes files; touches neither ledger nor lineage: the caller commits, then writes lineage.
+Called by scheduling/tasks.py. Publishes files; touches neither ledger nor lineage: the caller commits, then
+writes lineage.
 """
 
 from collections.abc import Callable
@@ -83,7 +84,9 @@ class _Promotion:
     def _silver(self, item: PromotionItem) -> PromotionOutcome:
         task, contract = self._task, self._task.contract
         transforms = load_transforms(contract.silver.transforms, self._layout.transforms, contract.origin)
-        layer = SilverLayer(contract.silver, transforms, origin=contract.origin, folder=self._layout.transforms)
+        layer = SilverLayer(
+            contract.silver, transforms, origin=contract.origin, folder=self._layout.transforms
+        )
         source = _source(item)
         folder = self._layout.generation(Layer.SILVER, task.key, task.generation)
         rule = contract.silver.dedup
@@ -129,7 +132,9 @@ class _Promotion:
             generation += 1
         contract = task.contract
         transforms = load_transforms(contract.gold.transforms, self._layout.transforms, contract.origin)
-        layer = GoldLayer(contract.gold.sql, transforms, origin=contract.origin, folder=self._layout.transforms)
+        layer = GoldLayer(
+            contract.gold.sql, transforms, origin=contract.origin, folder=self._layout.transforms
+        )
         applied = ("gold.sql",) if contract.gold.sql else contract.gold.transforms
         outcomes = []
         for item in task.items:
@@ -178,4 +183,3 @@ def _source(item: PromotionItem) -> LayerFile:
     if item.source is None:
         raise ValueError(f"promotion {item.transition_id} has no source file")
     return item.source
-

@@ -1,4 +1,7 @@
-"""Where a row came from: the five columns that every row of every layer carries. Used by the layers and by library users."""
+"""Where a row came from: the five columns that every row of every layer carries.
+
+Used by the layers and by library users.
+"""
 
 from datetime import datetime
 
@@ -13,8 +16,11 @@ INGESTED_AT = "_ingested_at"
 BATCH_ID = "_batch_id"
 LAYER = "_layer"
 PROVENANCE = (SOURCE_FILE, SOURCE_ROW, INGESTED_AT, BATCH_ID, LAYER)
-"""The provenance columns, in the order in which they close a row: text, int64 (record number in its file, from 1),
-datetime (UTC, microseconds; new at every promotion), text (UUIDv7), text."""
+"""The provenance columns, in the order in which they close a row.
+
+Text; int64, the record's number in its file from 1; datetime, UTC in microseconds, new at every promotion; text, a
+UUIDv7; text.
+"""
 
 
 def generate_batch_id() -> str:

@@ -1,4 +1,7 @@
-"""The transition record of one promotion, from what its layer answered. Used by the daemon's promotions and the library."""
+"""The transition record of one promotion, from what its layer answered.
+
+Used by the daemon's promotions and the library.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +33,10 @@ def transition(
     applied: Sequence[str] = (),
     files: Sequence[FileOutcome] = (),
 ) -> LayerTransitionLog:
-    """The record. `partial` if any row or file was set aside. Raises ValidationError when the rows do not add up."""
+    """The record.
+
+    `partial` if any row or file was set aside. Raises ValidationError when the rows do not add up.
+    """
     whole = not result.rejected and all(file.fate != "set_aside" for file in files)
     return LayerTransitionLog.model_validate(
         {

@@ -1,7 +1,7 @@
 """Bronze -> silver: clean, transform, check, deduplicate; in this order, so that only valid rows compete for a key.
 
-May not touch raw sources. Every row that goes is counted: quarantined by a check, filtered by a transform or a check that
-drops, deduplicated within the batch or against the batches before it.
+May not touch raw sources. Every row that goes is counted: quarantined by a check, filtered by a transform or
+a check that drops, deduplicated within the batch or against the batches before it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,10 @@ class Rewritten:
 
 @dataclass(frozen=True, slots=True)
 class SilverResult:
-    """The batch in silver. Where it beat published rows, `generation` is the next one, complete but not yet shown."""
+    """The batch in silver.
+
+    Where it beat published rows, `generation` is the next one, complete but not yet shown.
+    """
 
     layer: LayerResult
     generation: int
@@ -44,7 +47,10 @@ class SilverResult:
 
 
 class SilverLayer:
-    """Refines as `rules` say, with `transforms` loaded already. `origin` names the contract, `folder` its transforms."""
+    """Refines as `rules` say, with `transforms` loaded already.
+
+    `origin` names the contract, `folder` its transforms.
+    """
 
     def __init__(
         self,
@@ -110,7 +116,13 @@ class SilverLayer:
         failed = {fate: count for fate, count in fates.items() if fate.startswith("fail:")}
         if failed:
             fate, count = next(iter(failed.items()))
-            first = judged.filter(pl.col(_FATE) == fate).select("_source_file", "_source_row").first().collect().row(0)
+            first = (
+                judged.filter(pl.col(_FATE) == fate)
+                .select("_source_file", "_source_row")
+                .first()
+                .collect()
+                .row(0)
+            )
             raise RejectDataError(
                 f"{self._origin}: check '{fate.partition(':')[2]}' failed for {count} rows, first for {first[0]} "
                 f"record {first[1]}; it says that the file is refused then",
@@ -122,7 +134,8 @@ class SilverLayer:
     ) -> tuple[int, Place, tuple[Rewritten, ...]]:
         """Settle keys that earlier batches have as well: drop our losers, and rewrite the files that hold theirs.
 
-        Returns the rows that are left of the batch, and where it goes: into the next generation if files were rewritten.
+        Returns the rows that are left of the batch, and where it goes: into the next generation if files were
+        rewritten.
         """
         rule = self._rules.dedup
         if rule is None or published is None or rows == 0:
@@ -156,7 +169,9 @@ class SilverLayer:
         checks = [check for check in self._rules.checks if check.on_failure == "warn"]
         if not checks:
             return []
-        counts = scan(written).select(_fails(check).sum().alias(check.name) for check in checks).collect().row(0)
+        counts = (
+            scan(written).select(_fails(check).sum().alias(check.name) for check in checks).collect().row(0)
+        )
         return [
             f"check '{check.name}' is not met by {count} rows: {check.sql}"
             for check, count in zip(checks, counts, strict=True)
@@ -201,7 +216,10 @@ def _count_fates(judged: pl.LazyFrame) -> dict[str, int]:
 
 
 def _clean(lf: pl.LazyFrame, rules: CleanRules) -> pl.LazyFrame:
-    """The contract's small repairs, in the order of its keys. A column that is not there is nothing to repair."""
+    """The contract's small repairs, in the order of its keys.
+
+    A column that is not there is nothing to repair.
+    """
     schema = lf.collect_schema()
     columns = [name for name in schema.names() if name not in PROVENANCE]
     steps = []

@@ -1,6 +1,7 @@
 """Landing -> staged: the bytes of dropped files become one Parquet file of text, every value as it was in its file.
 
-May add provenance, may not change a value. Records that cannot be read are set aside with their line, files with a reason.
+May add provenance, may not change a value. Records that cannot be read are set aside with their line, files
+with a reason.
 """
 
 import hashlib
@@ -40,7 +41,9 @@ class StagedLayer:
     def promote(
         self, files: Sequence[ClaimedFile], place: Place, known_hashes: frozenset[str] = frozenset()
     ) -> StagedResult:
-        """Read `files` into one staged file. A file whose SHA-256 is in `known_hashes`, or came before, is a duplicate.
+        """Read `files` into one staged file.
+
+        A file whose SHA-256 is in `known_hashes`, or came before, is a duplicate.
 
         Raises RetryLaterError when a file changes while it is read, or the machine is at fault.
         """
@@ -77,7 +80,11 @@ class StagedLayer:
                 with tempfile.TemporaryDirectory(suffix=TEMPORARY, dir=place.path.parent) as scratch:
                     delivery = read_delivery(_sources(files), self._options, Path(scratch), careful)
                     rows = pending.sink(_together(delivery, place)) if delivery.frames else 0
-                    doubtful = delivery.unproved(scan(pending.temporary)) - careful if delivery.frames else frozenset()
+                    doubtful = (
+                        delivery.unproved(scan(pending.temporary)) - careful
+                        if delivery.frames
+                        else frozenset()
+                    )
             except DATA_ERRORS as error:
                 if is_machine_fault(error):
                     raise RetryLaterError(f"{place.path}: {error}") from error
@@ -98,7 +105,9 @@ def _digest(file: ClaimedFile) -> str:
 def _refuse_changed(file: ClaimedFile) -> None:
     found = file.path.stat()
     if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
-        raise RetryLaterError(f"{file.name}: somebody still writes to it; it is read when it has come to rest")
+        raise RetryLaterError(
+            f"{file.name}: somebody still writes to it; it is read when it has come to rest"
+        )
 
 
 def _fresh(

@@ -1,7 +1,8 @@
 """Transforms: functions LazyFrame -> LazyFrame that people write in `catalog/transforms/*.py`, named `module:function`.
 
-Loaded by silver, gold and models, in a worker, anew when their file has changed. An error names the file, its line and the
-contract; whether the contract or the data is at fault is found out by trying the transform on no rows at all.
+Loaded by silver, gold and models, in a worker, anew when their file has changed. An error names the file, its
+line and the contract; whether the contract or the data is at fault is found out by trying the transform on no
+rows at all.
 """
 
 import importlib.util
@@ -34,7 +35,10 @@ def as_transforms(functions: Sequence[TransformFunction]) -> tuple[Transform, ..
 
 
 def load_transforms(names: Sequence[str], folder: Path, origin: str) -> tuple[Transform, ...]:
-    """The transforms a contract names. Raises ContractError for a module or function that is not there or does not load."""
+    """The transforms a contract names.
+
+    Raises ContractError for a module or function that is not there or does not load.
+    """
     return tuple(Transform(name, load_function(name, folder, origin)) for name in names)
 
 
@@ -45,7 +49,9 @@ def load_function(name: str, folder: Path, origin: str) -> Callable[..., Any]:
     try:
         facts = path.stat()
     except FileNotFoundError as error:
-        raise ContractError(f"{origin}: transform '{name}': there is no file {path}; write it, or mend the name") from error
+        raise ContractError(
+            f"{origin}: transform '{name}': there is no file {path}; write it, or mend the name"
+        ) from error
     try:
         module = _load(path, facts.st_mtime_ns, facts.st_size)
     except Exception as error:
@@ -61,7 +67,9 @@ def where(error: BaseException, folder: Path) -> str:
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {message}"
-    places = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
+    places = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder
+    ]
     return f"{places[-1].filename}:{places[-1].lineno}: {message}" if places else message
 
 

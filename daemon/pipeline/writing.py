@@ -24,7 +24,7 @@ DATA_ERRORS = (PolarsError, PanicException, ValueError, ArithmeticError)
 
 @contextmanager
 def data_errors(place: Place) -> Iterator[None]:
-    """Turn what Polars raises while it reads or refines into RetryLaterError or RejectDataError (kind `refining_failed`)."""
+    """Turn what Polars raises while it reads or refines into RetryLaterError or RejectDataError."""
     try:
         yield
     except DATA_ERRORS as error:
@@ -52,7 +52,9 @@ def set_records_aside(place: Place, records: pl.LazyFrame) -> Mapping[str, int]:
 
 def as_quarantine(lf: pl.LazyFrame, rule: pl.Expr, reason: pl.Expr) -> pl.LazyFrame:
     """Rows of a layer as quarantine records: `raw` is the whole record, without provenance, as JSON."""
-    columns = [name for name in lf.collect_schema().names() if name not in PROVENANCE and not name.startswith("__")]
+    columns = [
+        name for name in lf.collect_schema().names() if name not in PROVENANCE and not name.startswith("__")
+    ]
     raw = pl.struct(columns).struct.json_encode() if columns else pl.lit("{}")
     return lf.select(
         SOURCE_FILE,

@@ -4,6 +4,8 @@ import zipfile
 from enum import Enum
 from pathlib import Path, PurePath
 
+from daemon.readers.text import wide_encoding
+
 HEAD = 1 << 12
 
 
@@ -61,8 +63,9 @@ def kind_of(path: Path, head: bytes, name: str) -> Kind:
         return Kind.EXCEL if _is_workbook(path) else Kind.ZIP
     if kind is not None:
         return kind
-    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")):
-        return Kind.TEXT
+    wide = wide_encoding(head)
+    if wide:
+        head = head.decode(wide, "ignore").removeprefix("\ufeff").encode()
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     named_json = PurePath(name).suffix.lower() in _JSON_NAMES
     if start[:1] in (b"{", b"[") and (named_json or _opens_json(start)):

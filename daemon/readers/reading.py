@@ -110,11 +110,19 @@ class _DeliveryReader:
         if kind is Kind.EXCEL:
             return read_excel(source, self._options, self._scratch, stem)
         if kind is Kind.JSON:
-            return read_json(source, self._options, self._scratch, stem)
+            return self._json(source, head, stem)
         if kind is Kind.TEXT:
             return self._delimited(source, head, stem)
         reason = "this is no text and no format that is known here (delimited text, JSON, Excel, Parquet, Arrow, Avro)"
         return Reading(refused=Refusal(source.name, "unknown_format", reason))
+
+    def _json(self, source: Source, head: bytes, stem: str) -> Reading:
+        encoding = self._options.encoding or wide_encoding(head) or "utf-8"
+        try:
+            text = self._as_utf8(source, encoding, stem)
+        except UnicodeDecodeError as error:
+            return Reading(refused=Refusal(source.name, "unreadable", str(error)))
+        return read_json(Source(source.name, text.path), self._options, self._scratch, stem)
 
     def _delimited(self, source: Source, head: bytes, stem: str) -> Reading:
         """A delimited file: on the fast path if its bytes can be proved, else record by record."""

@@ -33,7 +33,7 @@ def split_records(lines: Lines, dialect: Dialect, comment: str = "") -> Iterator
     for line in lines:
         if comment and line.text.startswith(comment):
             continue
-        if not line.text or line.text.isspace() and not dialect.delimiter.isspace():
+        if not line.text or (line.text.isspace() and not dialect.delimiter.isspace()):
             yield Record([], None, line.text, line.number, line.offset, line.number)
         elif quote and quote in line.text:
             yield _quoted(line, lines, dialect)

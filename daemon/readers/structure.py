@@ -50,7 +50,8 @@ def _to_the_closing_quote(chunk: bytes, file: Iterator[bytes], quote: bytes) -> 
 
 def measure(path: Path, delimiter: bytes, quote: bytes, skip: int, *, count_lines: bool) -> Structure:
     """Count over the file at `path` after its first `skip` lines. Without `count_lines` (cheaper) `lines` stays 0 and UTF-8 is
-    left to polars, which raises on what is not."""
+    left to polars, which raises on what is not.
+    """
     found = Structure()
     chunks = whole_records(path, quote, skip)
     skipped = next(chunks)

@@ -15,7 +15,10 @@ class _Wait:
 
 
 class Backoff:
-    """Who waits, until when and why. The first wait is `base` seconds, each further one twice as long, up to `cap`."""
+    """Who waits, until when and why.
+
+    The first wait is `base` seconds, each further one twice as long, up to `cap`.
+    """
 
     def __init__(self, base: float, cap: float, clock: Callable[[], float]) -> None:
         self._base = base

@@ -1,7 +1,7 @@
 """The chain of promotions: one job per (table, hop), woken by the commit below it, by a retry, and by the sweep.
 
-Built and started by the service; landing wakes it when a batch is claimed. A wake only says "look": what is due is asked of
-the ledger, so a lost wake costs time, never data.
+Built and started by the service; landing wakes it when a batch is claimed. A wake only says "look": what is
+due is asked of the ledger, so a lost wake costs time, never data.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,10 @@ _MODEL_DELAY = 0.5
 
 
 class Chain:
-    """Wakes the right job when something has changed. `staged` is told when a table has one claimed batch less waiting."""
+    """Wakes the right job when something has changed.
+
+    `staged` is told when a table has one claimed batch less waiting.
+    """
 
     def __init__(  # noqa: PLR0913 - the meeting point of the parts of this room; the service is its only builder
         self,
@@ -90,7 +93,9 @@ class Chain:
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to do at all, now or later."""
-        return not (self._ledger.promotions.unfinished() or self._models.due(()) or self._ledger.rest.tables())
+        return not (
+            self._ledger.promotions.unfinished() or self._models.due(()) or self._ledger.rest.tables()
+        )
 
     def _hop(self, key: TableKey, target: Layer) -> bool:
         step = self._promoter.step(key, target)
@@ -135,7 +140,9 @@ class Chain:
             more = work()
         except (RetryLaterError, OSError) as error:
             seconds = self._backoff.hold(name, "machine")
-            log.warning(Event.PROMOTION_RETRIED, job=name, kind="machine", error=str(error), seconds=round(seconds, 3))
+            log.warning(
+                Event.PROMOTION_RETRIED, job=name, kind="machine", error=str(error), seconds=round(seconds, 3)
+            )
             self._retry_in_time()
             return False
         self._backoff.forget(name)

@@ -1,7 +1,8 @@
 """APScheduler, with its defaults corrected: no job is missed, merged away or run beside itself, whatever the clock does.
 
-The chain and the service hand it work by name; it knows nothing of tables. Design/facts: `misfire_grace_time=1` loses
-immediate jobs in silence, and a wall clock that steps back stops every job until it has caught up.
+The chain and the service hand it work by name; it knows nothing of tables. Design/facts:
+`misfire_grace_time=1` loses immediate jobs in silence, and a wall clock that steps back stops every job until
+it has caught up.
 """
 
 import threading
@@ -38,7 +39,8 @@ class Jobs:
     def wake(self, name: str, work: Callable[[], bool]) -> None:
         """Run `work` soon on some thread, never beside itself; a wake during its run makes it run once more.
 
-        `work` returns whether there is more to do; then it queues again behind the others, so that no table starves.
+        `work` returns whether there is more to do; then it queues again behind the others, so that no table
+        starves.
         """
         with self._lock:
             if self._stopped:
@@ -63,10 +65,14 @@ class Jobs:
 
     def every(self, seconds: float, name: str, work: Callable[[], bool]) -> None:
         """Wake `work` at a steady interval, the first time after one interval."""
-        self._scheduler.add_job(self.wake, "interval", seconds=seconds, args=(name, work), id=f"{name} interval")
+        self._scheduler.add_job(
+            self.wake, "interval", seconds=seconds, args=(name, work), id=f"{name} interval"
+        )
 
     def follow_clock(self) -> timedelta:
-        """Move every waiting job along when the wall clock has stepped. Returns the step, zero if there was none.
+        """Move every waiting job along when the wall clock has stepped.
+
+        Returns the step, zero if there was none.
 
         Call it about once a second: it compares the wall clock with the monotonic one.
         """

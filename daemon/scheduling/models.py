@@ -1,4 +1,6 @@
-"""Gold models: made anew after their inputs change, in the order of their dependencies. Called by the chain as one job.
+"""Gold models: made anew after their inputs change, in the order of their dependencies.
+
+Called by the chain as one job.
 
 A model that failed waits and is tried again; it never holds up the others, nor any promotion.
 """
@@ -112,7 +114,11 @@ class ModelRefresher:
         wait = self._backoff.park if isinstance(error, ContractError) else self._backoff.hold
         seconds = wait(_name(key), "contract")
         log.error(
-            Event.MODEL_FAILED, domain=key.domain, table=key.table, error=str(error), seconds=round(seconds, 3)
+            Event.MODEL_FAILED,
+            domain=key.domain,
+            table=key.table,
+            error=str(error),
+            seconds=round(seconds, 3),
         )
 
 

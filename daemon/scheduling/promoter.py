@@ -1,7 +1,8 @@
 """One promotion, from the ledger's plan to its commit: asks what is due, sends it to a worker, makes the outcome the truth.
 
-Called by the chain, one (table, hop) at a time. What the outcome was decides what happens: machine's fault -> again later;
-contract's fault -> again when the contract changes; the data's fault -> split until the file is found, then set it aside.
+Called by the chain, one (table, hop) at a time. What the outcome was decides what happens: machine's fault ->
+again later; contract's fault -> again when the contract changes; the data's fault -> split until the file is
+found, then set it aside.
 """
 
 from collections.abc import Iterable
@@ -35,8 +36,10 @@ _DEATHS_ALONE = 2
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step did: `ran` if a promotion was due, `published` if it changed the target layer, `settled` if the fate of
-    dropped files is known now, `withdrawn` if a batch was taken back.
+    """What one step did.
+
+    `ran`: a promotion was due; `published`: it changed the target layer; `settled`: the fate of dropped files is known
+    now; `withdrawn`: a batch was taken back.
     """
 
     ran: bool
@@ -79,17 +82,21 @@ class Promoter:
             return Step(ran=True)
         except StoppingError:
             return Step(ran=False)
-        except ContractError as error:
+        except Exception as error:  # noqa: BLE001 - every kind has its answer
+            return self._answer(due, error, started)
+
+    def _answer(self, due: DuePromotion, error: Exception, started: datetime) -> Step:
+        """Do what the error asks for: again later, wait for a person, or find the file at fault."""
+        if isinstance(error, ContractError):
             return self._again(due, "contract", error)
-        except RejectDataError as error:
+        if isinstance(error, RejectDataError):
             return self._isolate(due, error.kind, error.reason, started)
-        except (WorkerDiedError, WorkerTimedOutError) as error:
+        if isinstance(error, WorkerDiedError | WorkerTimedOutError):
             return self._after_death(due, error, started)
-        except Exception as error:
-            if is_machine_fault(error) or isinstance(error, OSError):
-                return self._again(due, "machine", error)
-            log.exception(Event.PROMOTION_FAILED, **_about(due))
-            return self._isolate(due, "unexpected", f"{type(error).__name__}: {error}", started)
+        if is_machine_fault(error) or isinstance(error, OSError):
+            return self._again(due, "machine", error)
+        log.error(Event.PROMOTION_FAILED, **_about(due), exc_info=error)
+        return self._isolate(due, "unexpected", f"{type(error).__name__}: {error}", started)
 
     def _task(self, due: DuePromotion, contract: Contract) -> PromotionTask:
         promotions = self._ledger.promotions
@@ -101,11 +108,15 @@ class Promoter:
             target=due.target,
             items=due.items,
             contract=contract,
-            source_generation=1 if due.target is Layer.STAGED else promotions.generation(due.key, due.target.below),
+            source_generation=1
+            if due.target is Layer.STAGED
+            else promotions.generation(due.key, due.target.below),
             generation=generation,
         )
         if due.target is Layer.STAGED:
-            sources = tuple(replace(file, path=self._layout.root / file.path) for file in due.items[0].sources)
+            sources = tuple(
+                replace(file, path=self._layout.root / file.path) for file in due.items[0].sources
+            )
             return replace(
                 task,
                 items=(replace(due.items[0], sources=sources),),
@@ -156,10 +167,19 @@ class Promoter:
         parked = kind == "contract"
         seconds = (self._backoff.park if parked else self._backoff.hold)(due.group_id, kind)
         event = Event.BATCH_PARKED if parked else Event.PROMOTION_RETRIED
-        log.warning(event, **_about(due), kind=kind, error=str(error), attempt=due.items[0].attempt, seconds=round(seconds, 3))
+        log.warning(
+            event,
+            **_about(due),
+            kind=kind,
+            error=str(error),
+            attempt=due.items[0].attempt,
+            seconds=round(seconds, 3),
+        )
         return Step(ran=True)
 
-    def _after_death(self, due: DuePromotion, error: WorkerDiedError | WorkerTimedOutError, started: datetime) -> Step:
+    def _after_death(
+        self, due: DuePromotion, error: WorkerDiedError | WorkerTimedOutError, started: datetime
+    ) -> Step:
         event = Event.WORKER_DIED if isinstance(error, WorkerDiedError) else Event.WORKER_TIMED_OUT
         log.warning(event, **_about(due), error=str(error), files=due.file_count)
         alone = due.file_count <= 1
@@ -170,7 +190,8 @@ class Promoter:
     def _isolate(self, due: DuePromotion, kind: str, reason: str, started: datetime) -> Step:
         """Find the file at fault: split the batch, or, when it is one file, set that aside.
 
-        Gold only derives from what silver vouched for, and may be one of a group: there is nothing to set aside there.
+        Gold only derives from what silver vouched for, and may be one of a group: there is nothing to set
+        aside there.
         """
         if due.target is Layer.GOLD:
             return self._again(due, kind, RetryLaterError(reason))
@@ -178,7 +199,9 @@ class Promoter:
         if due.file_count > 1:
             halves = (new_id(), new_id())
             self._ledger.promotions.split(due, record, halves, new_id)
-            log.warning(Event.BATCH_SPLIT, **_about(due), into=halves, files=due.file_count, kind=kind, reason=reason)
+            log.warning(
+                Event.BATCH_SPLIT, **_about(due), into=halves, files=due.file_count, kind=kind, reason=reason
+            )
         else:
             self._ledger.promotions.set_aside(due, record, kind, reason)
             log.warning(Event.BATCH_FAILED, **_about(due), kind=kind, reason=reason)
@@ -239,10 +262,11 @@ def _tell(batch: BatchOutcome) -> None:
     for fate, event in (("duplicate", Event.FILE_DUPLICATE), ("set_aside", Event.FILE_SET_ASIDE)):
         files = [file for file in batch.files if file.fate == fate]
         if files:
-            log.warning(event, **about, files=len(files), reasons=_first_reasons(file.reason for file in files))
+            log.warning(
+                event, **about, files=len(files), reasons=_first_reasons(file.reason for file in files)
+            )
 
 
 def _first_reasons(reasons: Iterable[str | None]) -> list[str]:
     found = [reason for reason in reasons if reason]
     return [*found[:3], f"and {len(found) - 3} more"] if len(found) > 3 else found  # noqa: PLR2004 - three are read
-

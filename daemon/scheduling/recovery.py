@@ -1,4 +1,6 @@
-"""At start: what an earlier run left is put right, from what the ledger says and the disk shows. Called by the service.
+"""At start: what an earlier run left is put right, from what the ledger says and the disk shows.
+
+Called by the service.
 
 Not a special path: afterwards the same chain goes on with what is unfinished.
 """
@@ -16,7 +18,10 @@ log = structlog.get_logger(__name__)
 
 
 def recover(ledger: Ledger, layout: Layout) -> None:
-    """Remove unpublished and uncommitted files, make links and lineage files say what the ledger says. Raises OSError."""
+    """Remove unpublished and uncommitted files, make links and lineage files say what the ledger says.
+
+    Raises OSError.
+    """
     temporary = sum(_remove_unfinished(ledger, layout))
     for totals in ledger.views.layers():
         point_link(layout, totals.layer, totals.key, totals.generation)

@@ -1,7 +1,7 @@
 """Where dropped files come to rest once their fate is settled: archive, quarantine, landing again, or nowhere.
 
-Called by the chain, one table at a time. A file is archived only after its rows are durable in gold; a move that fails is
-tried again by itself and never ingests anything twice.
+Called by the chain, one table at a time. A file is archived only after its rows are durable in gold; a move
+that fails is tried again by itself and never ingests anything twice.
 """
 
 import errno
@@ -28,7 +28,10 @@ _AT_ONCE = 1000
 
 
 class RestKeeper:
-    """Moves settled files out of the claimed folder. `policy` (move, keep, delete) holds where a contract names none."""
+    """Moves settled files out of the claimed folder.
+
+    `policy` (move, keep, delete) holds where a contract names none.
+    """
 
     def __init__(self, ledger: Ledger, layout: Layout, contracts: ContractStore, policy: str) -> None:
         self._ledger = ledger.rest
@@ -57,7 +60,9 @@ class RestKeeper:
     def _policy_of(self, key: TableKey) -> str:
         try:
             return self._contracts.get(key).landing.archive or self._policy
-        except ContractError:  # while the contract is broken nobody knows what it would say: keep the file safe
+        except (
+            ContractError
+        ):  # while the contract is broken nobody knows what it would say: keep the file safe
             return "move"
 
     def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, Path]:

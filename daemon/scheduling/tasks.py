@@ -1,4 +1,6 @@
-"""What a worker process runs. The parent imports this module to name the functions; polars is imported in the worker only.
+"""What a worker process runs.
+
+The parent imports this module to name the functions; polars is imported in the worker only.
 
 Called through `workers.WorkerPool`.
 """
@@ -38,4 +40,3 @@ def refresh_model(task: ModelTask) -> BatchOutcome:
     from daemon.pipeline.promote import refresh_model as run  # noqa: PLC0415 - polars stays out of the parent
 
     return run(task, utc_now)
-

@@ -1,6 +1,7 @@
 """The worker processes (pebble, spawn): a call either returns, raises what the worker raised, or says how it died.
 
-Called by the promoter and the model refresher, from the chain's threads. The parent never forks and never imports polars.
+Called by the promoter and the model refresher, from the chain's threads. The parent never forks and never
+imports polars.
 """
 
 import multiprocessing
@@ -8,7 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
@@ -31,7 +32,10 @@ class WorkerTimedOutError(Exception):
 
 
 class StoppingError(Exception):
-    """The daemon is stopping: the task was handed back before it began, or ended in the middle. It is done at next start."""
+    """The daemon is stopping: the task was handed back before it began, or ended in the middle.
+
+    It is done at next start.
+    """
 
 
 class WorkerPool:
@@ -40,7 +44,7 @@ class WorkerPool:
     def __init__(self, count: int, time_limit: float) -> None:
         self.count = count
         self._time_limit = time_limit
-        self._queued: set[ProcessFuture] = set()
+        self._queued: set[ProcessFuture[Any]] = set()
         self._lock = threading.Lock()
         self._stopping = False
         self._pool = ProcessPool(
@@ -74,7 +78,9 @@ class WorkerPool:
                 raise StoppingError from error
             raise WorkerDiedError(f"the worker process died (exit code {error.exitcode})") from error
         except TimeoutError as error:
-            raise WorkerTimedOutError(f"the worker took longer than {self._time_limit:g} s and was ended") from error
+            raise WorkerTimedOutError(
+                f"the worker took longer than {self._time_limit:g} s and was ended"
+            ) from error
         finally:
             with self._lock:
                 self._queued.discard(future)

@@ -1,4 +1,7 @@
-"""The ledger's part for landing: a claim is intended, then confirmed by what the disk shows. Called by landing.intake."""
+"""The ledger's part for landing: a claim is intended, then confirmed by what the disk shows.
+
+Called by landing.intake.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -70,8 +73,9 @@ class IntakeLedger:
     ) -> bool:
         """Turn an intended claim into an open batch with its first promotion planned.
 
-        `claimed` holds size and mtime_ns, by ordinal, of the files that are in the claimed folder. The others vanished,
-        or stay in landing for the next sweep. Returns False, and cancels the batch, when no file is left.
+        `claimed` holds size and mtime_ns, by ordinal, of the files that are in the claimed folder. The others
+        vanished, or stay in landing for the next sweep. Returns False, and cancels the batch, when no file is
+        left.
         """
         with self._store.transaction() as tx:
             tx.execute_many(

@@ -1,4 +1,7 @@
-"""One daemon per root: an exclusive lock that dies with its process. Taken by the service before the ledger is opened."""
+"""One daemon per root: an exclusive lock that dies with its process.
+
+Taken by the service before the ledger is opened.
+"""
 
 import fcntl
 import os
@@ -38,7 +41,9 @@ class RootLock:
 
 
 def lock_holder(path: Path) -> int | None:
-    """The pid of the process that works on the root, None when nobody does. Asks without locking, so it is in nobody's way.
+    """The pid of the process that works on the root, None when nobody does.
+
+    Asks without locking, so it is in nobody's way.
 
     Not for the holder itself: closing a second descriptor of the file would drop its lock (fcntl(2)).
     """

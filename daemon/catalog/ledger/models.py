@@ -1,7 +1,7 @@
 """The ledger's part for gold models: which inputs have changed since a model was made. Called by scheduling.
 
-A model is due when the versions of its inputs, or its contract, differ from those it was last made from: no dirty flag
-can be lost.
+A model is due when the versions of its inputs, or its contract, differ from those it was last made from: no
+dirty flag can be lost.
 """
 
 import json
@@ -21,7 +21,9 @@ class ModelLedger:
 
     def known(self, layer: Layer) -> list[TableKey]:
         """The tables that have had data in a layer."""
-        rows = self._store.rows("SELECT domain, table_name FROM layers WHERE layer = ? ORDER BY 1, 2", (layer,))
+        rows = self._store.rows(
+            "SELECT domain, table_name FROM layers WHERE layer = ? ORDER BY 1, 2", (layer,)
+        )
         return [TableKey(*row) for row in rows]
 
     def versions(self, inputs: Sequence[tuple[Layer, TableKey]]) -> dict[str, int]:
@@ -35,13 +37,16 @@ class ModelLedger:
         return found
 
     def is_due(self, model: TableKey, contract_version: str, versions: Mapping[str, int]) -> bool:
-        """Whether the model must be made anew for these inputs under this contract. It waits until each has had data."""
+        """Whether the model must be made anew for these inputs under this contract.
+
+        It waits until each has had data.
+        """
         if not all(versions.values()):
             return False
         row = self._store.row("SELECT * FROM models WHERE domain = ? AND table_name = ?", model)
         if row is None or not row["batch_id"]:
             return True
-        return row["contract_version"] != contract_version or json.loads(row["inputs"]) != dict(versions)
+        return bool(row["contract_version"] != contract_version) or json.loads(row["inputs"]) != dict(versions)
 
     def commit(self, model: TableKey, outcome: BatchOutcome, versions: Mapping[str, int]) -> None:
         """Make a refreshed model the truth. `versions` are those read before the refresh began."""

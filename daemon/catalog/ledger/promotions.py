@@ -1,7 +1,7 @@
 """The ledger's part for the chain: which promotions are due, and what became of each. Called by scheduling.
 
-A hop commits in one transaction: the new state, the whole transition record, and the plan of the hop above it, whose
-`planned_at` later becomes `_ingested_at`; so a hop done again after a crash writes the same rows.
+A hop commits in one transaction: the new state, the whole transition record, and the plan of the hop above
+it, whose `planned_at` later becomes `_ingested_at`; so a hop done again after a crash writes the same rows.
 """
 
 import os
@@ -191,9 +191,12 @@ class PromotionLedger:
     def commit(
         self, task: PromotionTask, outcome: PromotionOutcome, new_id: Callable[[], str], now: datetime
     ) -> list[str]:
-        """Make a promotion's outcome the truth, and plan the hop above. Returns the batches that are now done.
+        """Make a promotion's outcome the truth, and plan the hop above.
 
-        Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was made.
+        Returns the batches that are now done.
+
+        Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
+        made.
         """
         with self._store.transaction() as tx:
             for item in task.items:
@@ -220,7 +223,10 @@ class PromotionLedger:
             return _go_on(tx, task, outcome, new_id, now)
 
     def retry(self, due: DuePromotion, kind: str, error: str, now: datetime) -> None:
-        """Write down a failed attempt; the promotion stays planned. `kind` worker_died and timed_out count as deaths."""
+        """Write down a failed attempt; the promotion stays planned.
+
+        `kind` worker_died and timed_out count as deaths.
+        """
         death = int(kind in {"worker_died", "timed_out"})
         with self._store.transaction() as tx:
             for item in due.items:

@@ -1,6 +1,9 @@
-"""The ledger's part for what comes after: dropped files go to rest, withdrawn layer files are removed. Called by scheduling.
+"""The ledger's part for what comes after: dropped files go to rest, withdrawn layer files are removed.
 
-A destination is written down before the move, so that a crash between the two neither loses nor doubles a file.
+Called by scheduling.
+
+A destination is written down before the move, so that a crash between the two neither loses nor doubles a
+file.
 """
 
 import os
@@ -15,7 +18,9 @@ from daemon.catalog.promotion import TableKey
 
 @dataclass(frozen=True, slots=True)
 class RestlessFile:
-    """A dropped file whose fate is settled and which still lies among the claimed ones. Paths are relative to the root.
+    """A dropped file whose fate is settled and which still lies among the claimed ones.
+
+    Paths are relative to the root.
 
     `fate` is ingested, duplicate or set_aside; `destination` is None until it is planned.
     """

@@ -1,6 +1,7 @@
 """The ledger's tables, its migrations and its legal state changes. Used by `store` when a ledger is opened.
 
-docs/on-disk-format.md describes every table. A migration is added to the end, never edited: `user_version` counts them.
+docs/on-disk-format.md describes every table. A migration is added to the end, never edited: `user_version`
+counts them.
 """
 
 LEGAL_CHANGES: dict[str, dict[str, tuple[str, ...]]] = {

@@ -1,7 +1,9 @@
-"""The ledger's SQLite file: opening, migrating, one writer, transactions. The only module that imports sqlite3.
+"""The ledger's SQLite file: opening, migrating, one writer, transactions.
 
-WAL with `synchronous=FULL`: what a transaction committed survives a power cut (design/facts: NORMAL lost every row).
-Used by the other modules of this package through `Store`.
+The only module that imports sqlite3.
+
+WAL with `synchronous=FULL`: what a transaction committed survives a power cut (design/facts: NORMAL lost
+every row). Used by the other modules of this package through `Store`.
 """
 
 import os
@@ -33,7 +35,8 @@ class Store:
     def open(cls, path: Path) -> Self:
         """Open the ledger for writing, made new where there is none, migrated where it is older.
 
-        Raises HaltError for a ledger that is damaged or newer than this program; it is never replaced by an empty one.
+        Raises HaltError for a ledger that is damaged or newer than this program; it is never replaced by an
+        empty one.
         """
         try:
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -53,7 +56,10 @@ class Store:
 
     @classmethod
     def read_only(cls, path: Path) -> Self:
-        """Open the ledger beside a running daemon, for reading. Raises HaltError where there is none or it is unusable."""
+        """Open the ledger beside a running daemon, for reading.
+
+        Raises HaltError where there is none or it is unusable.
+        """
         if not path.exists():
             raise HaltError(f"{path}: there is no ledger here yet; `medalliond run` or `drain` makes one.")
         try:
@@ -74,7 +80,10 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Self]:
-        """All or nothing, durable when it returns. Raises IllegalChangeError; RetryLaterError when the disk refuses."""
+        """All or nothing, durable when it returns.
+
+        Raises IllegalChangeError; RetryLaterError when the disk refuses.
+        """
         with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")

@@ -210,7 +210,9 @@ class LedgerViews:
 
     def files_at_rest(self) -> int:
         """Dropped files that have reached their end: archive, quarantine, or landing again."""
-        row = self._store.row("SELECT (SELECT max(file_id) FROM files) - count(*) AS files FROM files WHERE at_rest = 0")
+        row = self._store.row(
+            "SELECT (SELECT max(file_id) FROM files) - count(*) AS files FROM files WHERE at_rest = 0"
+        )
         return (row["files"] or 0) if row else 0
 
     def counts(self) -> dict[str, int]:

@@ -43,7 +43,9 @@ class World:
     def claim(self, *names: str, batch_id: str | None = None) -> str:
         batch_id = batch_id or self.new_id()
         self.intend(batch_id, *names)
-        self.ledger.intake.confirm(batch_id, {place: (10, 1) for place in range(len(names))}, self.new_id(), NOW)
+        self.ledger.intake.confirm(
+            batch_id, dict.fromkeys(range(len(names)), (10, 1)), self.new_id(), NOW
+        )
         return batch_id
 
     def intend(self, batch_id: str, *names: str) -> None:
@@ -63,7 +65,9 @@ class World:
         due = self.due(target)
         return self.commit(due, *(self.outcome(due, item, rows) for item in due.items))
 
-    def commit(self, due: DuePromotion, *items: BatchOutcome, rewritten: tuple[BatchOutcome, ...] = ()) -> list[str]:
+    def commit(
+        self, due: DuePromotion, *items: BatchOutcome, rewritten: tuple[BatchOutcome, ...] = ()
+    ) -> list[str]:
         task = PromotionTask(self.path, KEY, due.target, due.items, Contract(), 1, 1)
         outcome = PromotionOutcome(items, rewritten, generation=2 if rewritten else 1)
         return self.ledger.promotions.commit(task, outcome, self.new_id, NOW)
@@ -127,7 +131,11 @@ def test_a_batch_whose_every_record_was_set_aside_is_done_without_a_gold_file(wo
 def test_an_intended_claim_is_found_again_after_a_crash(world: World) -> None:
     world.intend("b1", "a.csv", "b.csv")
     (claim,) = world.ledger.intake.open_claims()
-    assert (claim.batch_id, claim.key, [intent.name for intent in claim.intents]) == ("b1", KEY, ["a.csv", "b.csv"])
+    assert (claim.batch_id, claim.key, [intent.name for intent in claim.intents]) == (
+        "b1",
+        KEY,
+        ["a.csv", "b.csv"],
+    )
 
 
 def test_a_claim_of_which_nothing_is_left_is_cancelled(world: World) -> None:
@@ -151,7 +159,9 @@ def test_contents_of_a_file_that_was_set_aside_get_another_try(world: World) -> 
     due = world.due(Layer.STAGED)
     item = due.items[0]
     refused = FileOutcome(item.sources[0].file_id, "sha", 0, "set_aside", "unreadable", "no table")
-    world.commit(due, BatchOutcome(transition(item.transition_id, item.batch_id, Layer.STAGED, 0), None, (refused,)))
+    world.commit(
+        due, BatchOutcome(transition(item.transition_id, item.batch_id, Layer.STAGED, 0), None, (refused,))
+    )
     again = world.claim("a.csv")
     due = world.due(Layer.STAGED)
     assert due.items[0].batch_id == again
@@ -162,7 +172,9 @@ def test_contents_already_taken_are_known_by_their_hash(world: World) -> None:
     world.claim("a.csv")
     world.climb(Layer.STAGED)
     world.claim("copy.csv")
-    assert world.ledger.promotions.known_hashes(KEY, world.due(Layer.STAGED).items[0].sources) == {"sha-a.csv"}
+    assert world.ledger.promotions.known_hashes(KEY, world.due(Layer.STAGED).items[0].sources) == {
+        "sha-a.csv"
+    }
 
 
 def test_a_failed_attempt_is_counted_and_the_promotion_stays_due(world: World) -> None:
@@ -208,7 +220,9 @@ def rewrite_first_by_second(world: World) -> tuple[str, str]:
     world.climb(Layer.STAGED)
     world.climb(Layer.BRONZE)
     due = world.due(Layer.SILVER)
-    rewritten = BatchOutcome(transition("again", first, Layer.SILVER, 4), layer_file(first, 4, f"{first}.g2.parquet"))
+    rewritten = BatchOutcome(
+        transition("again", first, Layer.SILVER, 4), layer_file(first, 4, f"{first}.g2.parquet")
+    )
     world.commit(due, world.outcome(due, due.items[0], 5), rewritten=(rewritten,))
     return first, second
 
@@ -230,7 +244,9 @@ def test_a_second_rewrite_joins_the_group_that_still_waits_for_gold(world: World
     world.climb(Layer.STAGED)
     world.climb(Layer.BRONZE)
     due = world.due(Layer.SILVER)
-    rewritten = BatchOutcome(transition("more", second, Layer.SILVER, 1), layer_file(second, 1, f"{second}.g3.parquet"))
+    rewritten = BatchOutcome(
+        transition("more", second, Layer.SILVER, 1), layer_file(second, 1, f"{second}.g3.parquet")
+    )
     world.commit(due, world.outcome(due, due.items[0], 5), rewritten=(rewritten,))
     assert [item.batch_id for item in world.due(Layer.GOLD).items] == [first, second, third]
 
@@ -244,7 +260,9 @@ def test_an_outcome_made_from_a_file_that_was_rewritten_meanwhile_is_void(world:
     world.climb(Layer.STAGED)
     world.climb(Layer.BRONZE)
     due = world.due(Layer.SILVER)
-    rewritten = BatchOutcome(transition("again", first, Layer.SILVER, 4), layer_file(first, 4, f"{first}.g2.parquet"))
+    rewritten = BatchOutcome(
+        transition("again", first, Layer.SILVER, 4), layer_file(first, 4, f"{first}.g2.parquet")
+    )
     world.commit(due, world.outcome(due, due.items[0], 5), rewritten=(rewritten,))
     with pytest.raises(StaleSourceError):
         world.commit(slow, *(world.outcome(slow, item, 5) for item in slow.items))
