@@ -1,4 +1,1 @@
-"""Files on disk: the only room that renames, syncs or deletes.
-
-Everything here is atomic, and durable unless it says not.
-"""
+"""Files on disk: the only room that renames, syncs or deletes. Atomic, and durable unless it says not."""

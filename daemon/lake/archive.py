@@ -1,82 +1,160 @@
-"""Moving a file for good without ever writing over a namesake, losing it or doubling it, whatever instant a crash picks.
+"""Moving files for good: never over a namesake, never lost, never doubled, whatever instant a crash picks.
 
-The caller writes the chosen destination into the ledger before it moves, and repeats the move after a crash.
-Called by scheduling's rest keeper, for the archive and the quarantine.
+The caller writes each chosen destination into the ledger first, then moves, and repeats the move after a
+crash. Called by scheduling's rest keeper, for the archive, the quarantine and what is handed back to landing.
 """
 
 import errno
+import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Container, Sequence
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePath
 
-from daemon.lake.durable import make_directories, publish, sync_directory, temporary_beside
+from daemon.lake.durable import (
+    NAME_MAX,
+    cut,
+    make_directories,
+    remove_tree,
+    sync_directory,
+    sync_file,
+    sync_files,
+    temporary_name,
+)
 
 PRIVATE_FOLDER = 0o750
 PRIVATE_FILE = 0o640
 """What people sent is not for everyone on the machine to read."""
 
-_NAME_MAX = 255
-_SUFFIX_MAX = 32
+_ENDINGS_MAX = 16
+_CANNOT_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
+"""Another file system, one without hard links, or a file of another user (`fs.protected_hardlinks`)."""
 
 
 def choose_destination(folder: Path, name: str, taken: Container[Path]) -> Path:
-    """A path in `folder` that is neither on disk nor `taken`: `name`, else `stem~2.suffix`, `stem~3.suffix` and so on."""
+    """Return a path in `folder` that is neither on disk nor `taken`.
+
+    It is called `name`, else `stem~2.csv`, `stem~3.csv` and so on; cut where a directory entry could not hold
+    it. A name that is not UTF-8 keeps its bytes.
+    """
     number = 1
     while True:
-        path = folder / (_fitted(name, "") if number == 1 else _fitted(name, f"~{number}"))
+        path = folder / _fitted(name, f"~{number}" if number > 1 else "")
         if path not in taken and not os.path.lexists(path):
             return path
         number += 1
 
 
-def move_all(moves: Sequence[tuple[Path, Path]]) -> None:
-    """Move each source to its destination, making folders, and sync every folder touched once.
+def move_all(moves: Sequence[tuple[Path, Path]], *, private: bool = True) -> None:
+    """Move each source to its destination, making folders; content, then names are durable on return.
 
-    Safe to repeat after a crash. Raises FileExistsError when a destination turns out to be another file.
+    Safe to repeat after a crash at any point. Every folder is synced once. `private` closes new folders and
+    the files to others; False is for what is handed back to landing. Raises FileExistsError, with the
+    destination in `filename2`, where that is another file: choose again. Raises FileNotFoundError where both
+    are missing.
     """
     for folder in {destination.parent for _, destination in moves}:
-        make_directories(folder, PRIVATE_FOLDER)
+        make_directories(folder, PRIVATE_FOLDER if private else 0o777)
     for source, destination in moves:
-        _move(source, destination)
-    for folder in {path.parent for move in moves for path in move}:
+        _bring(source, destination)
+    destinations = [destination for _, destination in moves]
+    sync_files([path for path in destinations if stat.S_ISREG(path.lstat().st_mode)])
+    for folder in {path.parent for path in destinations}:
+        sync_directory(folder)
+    for source, _ in moves:
+        source.unlink(missing_ok=True)
+    if private:
+        for path in destinations:
+            _close_to_others(path)
+    for folder in {source.parent for source, _ in moves}:
         if folder.is_dir():
             sync_directory(folder)
 
 
-def _move(source: Path, destination: Path) -> None:
+def _bring(source: Path, destination: Path) -> None:
+    """Make the destination be the source's file, whatever an earlier attempt did; the source stays."""
     if not os.path.lexists(source):
         if not os.path.lexists(destination):
-            raise FileNotFoundError(
-                errno.ENOENT, "neither the file nor its destination is there", source, None, destination
-            )
+            what = "neither the file nor its destination is there; restore it from a backup or the sender"
+            raise FileNotFoundError(errno.ENOENT, what, str(source), None, str(destination))
         return
+    if not _link(source, destination):
+        _copy(source, destination)
+
+
+def _link(source: Path, destination: Path) -> bool:
+    """Give a file a second name, unless it has it already, be it as a copy that a crash left undeleted.
+
+    Return False where only a copy will do. Raises FileExistsError for a namesake; Linux looks for that first.
+    """
     try:
         os.link(source, destination, follow_symlinks=False)
     except FileExistsError:
-        if not source.samefile(destination):
+        if os.path.samestat(source.lstat(), destination.lstat()):
+            return True
+        if not _same_content(source, destination):
             raise
+        temporary_name(destination, "copy").unlink(missing_ok=True)
     except OSError as error:
-        if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK}:
+        if error.errno not in _CANNOT_LINK:
             raise
-        _copy(source, destination)
-    destination.chmod(PRIVATE_FILE)
-    sync_directory(destination.parent)
-    source.unlink()
+        return False
+    return True
 
 
 def _copy(source: Path, destination: Path) -> None:
-    """The way to another file system, or one without hard links."""
-    with temporary_beside(destination) as temporary:
-        shutil.copy2(source, temporary)
-        publish(temporary, destination)
+    """Copy durably. The temporary name is always the same, so that a repeat takes up what a crash left."""
+    temporary = temporary_name(destination, "copy")
+    remove_tree(temporary)
+    try:
+        shutil.copy2(source, temporary, follow_symlinks=False)
+        if not temporary.is_symlink():
+            sync_file(temporary)
+        if not _link(
+            temporary, destination
+        ):  # without hard links a rename must do; the name was free just now
+            temporary.rename(destination)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    """Whether two regular files hold the same bytes: then the second is our own copy, not a namesake."""
+    found = (one.lstat(), other.lstat())
+    if not all(stat.S_ISREG(status.st_mode) for status in found) or found[0].st_size != found[1].st_size:
+        return False
+    return _digest(one) == _digest(other)
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def _close_to_others(path: Path) -> None:
+    """Take what PRIVATE_FILE does not grant from a file's mode; never add to it."""
+    found = path.lstat()
+    if (
+        not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
+    ):  # its owner has it elsewhere too: leave it to them
+        return
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & ~PRIVATE_FILE:
+        with suppress(PermissionError):  # another user's file; the folder is closed all the same
+            path.chmod(mode & PRIVATE_FILE)
 
 
 def _fitted(name: str, mark: str) -> str:
-    """`name` with `mark` before its endings, cut in the middle where a directory entry could not hold it."""
-    raw = os.fsencode(name)
-    stem, dot, suffix = raw.partition(b".")
-    if not stem or len(suffix) > _SUFFIX_MAX:
-        stem, dot, suffix = raw, b"", b""
-    tail = mark.encode() + dot + suffix
-    return os.fsdecode(stem[: _NAME_MAX - len(tail)] + tail)
+    """Return `name` with `mark` before its endings (`.csv`, `.csv.gz`), the stem cut where it is too long."""
+    endings = PurePath(name).suffix
+    before = PurePath(PurePath(name).stem).suffix
+    if before[1:].isalpha() and len(os.fsencode(before + endings)) <= _ENDINGS_MAX:
+        endings = before + endings
+    if len(os.fsencode(endings)) > _ENDINGS_MAX:
+        endings = ""
+    stem = os.fsencode(name.removesuffix(endings))
+    tail = os.fsencode(mark + endings)
+    return os.fsdecode(cut(stem, NAME_MAX - len(tail)) + tail)

@@ -2,7 +2,8 @@
 
 `data/<layer>/<domain>/<table>` is a symbolic link to a numbered folder. Adding a batch renames a file into
 it; changing anything builds the next folder beside it and, once the ledger has committed, renames a new link
-over the old one. Called by the pipeline (builds), scheduling (publishes) and recovery.
+over the old one. Links are relative, so that a root can be moved. Called by the pipeline (builds), scheduling
+(publishes) and recovery.
 """
 
 import os
@@ -16,19 +17,21 @@ from daemon.lake.layout import Layout
 
 
 def ensure_generation(layout: Layout, layer: Layer, key: TableKey, number: int) -> Path:
-    """The folder of a generation, made with its link where they are missing."""
+    """Return the folder of a committed generation; it and its link are made or put right where need be.
+
+    Two look-ups and no write when all is well.
+    """
     folder = layout.generation(layer, key, number)
-    if not layout.layer_link(layer, key).exists():
-        make_directories(folder)
-        point_link(layout, layer, key, number)
+    make_directories(folder)
+    point_link(layout, layer, key, number)
     return folder
 
 
 def build_next(layout: Layout, layer: Layer, key: TableKey, number: int, keep: Iterable[str]) -> Path:
-    """Begin generation `number` + 1 with hard links to the files named in `keep`; the caller adds what changed.
+    """Begin generation `number` + 1 with hard links to the files named in `keep`; return its folder.
 
-    What a crash left of that folder is removed first: it was never committed. The names are durable once the
-    caller has published its own file there, or synced the folder.
+    What a crash left of that folder is removed first: it was never committed. The kept names are durable on
+    return; the caller publishes what changed beside them. Readers see nothing of it until `point_link`.
     """
     old = layout.generation(layer, key, number)
     new = layout.generation(layer, key, number + 1)
@@ -41,13 +44,18 @@ def build_next(layout: Layout, layer: Layer, key: TableKey, number: int, keep: I
 
 
 def point_link(layout: Layout, layer: Layer, key: TableKey, number: int) -> bool:
-    """Make the layer's link show generation `number`. Returns False where it did so already."""
+    """Make the layer's link show generation `number`, durably. Return False where it did so already.
+
+    Raises OSError (EISDIR) where a copy of the root made a real folder of the link.
+    """
     link = layout.layer_link(layer, key)
-    target = Path(os.path.relpath(layout.generation(layer, key, number), link.parent))
+    folder = layout.generation(layer, key, number)
+    target = Path(os.path.relpath(folder, link.parent))
     if link.is_symlink() and link.readlink() == target:
         return False
     make_directories(link.parent)
-    with temporary_beside(link) as temporary:
+    # not beside the link: what a crash left there would be one more table to whoever reads data/<layer>/*/*
+    with temporary_beside(folder) as temporary:
         temporary.symlink_to(target)
         temporary.rename(link)
     sync_directory(link.parent)

@@ -1,5 +1,6 @@
 """Where everything of a root lies; docs/on-disk-format.md in code. Used by every room that names a path."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -29,15 +30,15 @@ class Layout:
         return self.root / "data"
 
     def layer_link(self, layer: Layer, key: TableKey) -> Path:
-        """The symbolic link that readers follow: to the published generation of a layer of a table."""
+        """Return the symbolic link that readers follow to the published generation of a table's layer."""
         return self.data / layer / key.domain / key.table
 
     def generations(self, layer: Layer, key: TableKey) -> Path:
-        """The folder of all generations of a layer of a table."""
+        """Return the folder of all generations of a layer of a table."""
         return self.data / ".generations" / layer / key.domain / key.table
 
     def generation(self, layer: Layer, key: TableKey, number: int) -> Path:
-        """The folder of one generation; numbers begin at 1."""
+        """Return the folder of one generation; numbers begin at 1."""
         return self.generations(layer, key) / str(number)
 
     def archive(self, key: TableKey, day: date) -> Path:
@@ -84,5 +85,13 @@ class Layout:
         return self.catalog / "daemon.lock"
 
     def relative(self, path: Path) -> str:
-        """A path of this root as text relative to it, as records name it."""
+        """Return a path of this root relative to it, as records name it. Raises ValueError for others."""
         return str(path.relative_to(self.root))
+
+    def publishing_folders(self) -> Iterator[Path]:
+        """Yield the folders in which a crash may leave temporary files, for `durable.remove_leftovers`."""
+        yield from (self.lineage, self.tables)
+        yield from self.data.glob("quarantine/*/*")
+        for table in self.data.glob(".generations/*/*/*"):
+            yield table
+            yield from (folder for folder in table.iterdir() if folder.name.isdecimal())

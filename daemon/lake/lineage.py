@@ -1,9 +1,7 @@
 """The transition logs as files: `catalog/lineage/<transition_id>.json`.
 
-Written by scheduling and by the library engine.
-
-The ledger holds every record as well and writes a lost file again at start, so these are atomic but not
-synced: a sync per hop would cost more than the hop.
+Written by scheduling and the library engine. The ledger holds every record as well and writes a lost or
+empty file again, so these are atomic but not synced: a sync per hop would cost more than the hop.
 """
 
 from pathlib import Path
@@ -14,12 +12,12 @@ from daemon.lake.layout import Layout
 
 
 def transition_path(layout: Layout, transition_id: str) -> Path:
-    """Where a transition's file stands."""
+    """Return where a transition's file stands."""
     return layout.lineage / f"{transition_id}.json"
 
 
 def write_transition(layout: Layout, log: LayerTransitionLog) -> None:
-    """Write a transition's file, in the place of any before it."""
+    """Write a transition's file, in the place of any before it: atomic, not synced. Raises OSError."""
     final = transition_path(layout, log.transition_id)
     final.parent.mkdir(parents=True, exist_ok=True)
     with temporary_beside(final) as temporary:
@@ -28,5 +26,5 @@ def write_transition(layout: Layout, log: LayerTransitionLog) -> None:
 
 
 def read_transition(path: Path) -> LayerTransitionLog:
-    """A transition from its file. Raises OSError, or ValidationError when it is not one."""
+    """Read a transition from its file. Raises OSError, or ValidationError when the file holds none."""
     return LayerTransitionLog.model_validate_json(path.read_bytes())

@@ -1,6 +1,4 @@
-"""Parquet in and out: every file zstd, written by Polars, atomic and durable.
-
-Used by the pipeline, in a worker.
+"""Parquet in and out: zstd, written by Polars, atomic and durable. Used by the pipeline, in a worker.
 
 A file is written under a temporary name, counted from its own footer, hashed, and only then published, so
 that the caller can check its row sums in between.
@@ -11,55 +9,86 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import polars as pl
+from polars.exceptions import PanicException
 
 from daemon.catalog.promotion import LayerFile
 from daemon.errors import RetryLaterError, is_machine_fault
 from daemon.lake.durable import publish, temporary_beside
 
+_LEVEL: Final = 1
+"""1 M rows x 12 text columns: level 1 0.44 s and 21.9 MB, Polars' default (3) 0.46-0.55 s and 23.1 MB; on
+very repetitive text it is 9 % faster for 3 % more bytes."""
+
 
 class PendingParquet:
-    """A file on its way to `final`."""
+    """A file on its way to `final`; until `publish`, readers see nothing of it."""
 
-    def __init__(self, final: Path, temporary: Path) -> None:
+    def __init__(self, final: Path, temporary: Path, mode: int | None = None) -> None:
         self.final = final
         self.temporary = temporary
+        self._mode = mode
 
     def sink(self, lf: pl.LazyFrame) -> int:
-        """Stream `lf` into the temporary file; returns the rows its footer tells.
+        """Stream `lf` into the temporary file, over an earlier sink's; return the rows its footer tells.
 
-        Raises RetryLaterError when the machine is at fault; what the data makes Polars raise passes through.
+        Raises RetryLaterError when the machine is at fault. What the data makes Polars raise passes through,
+        such as an OSError without errno for a damaged compressed source.
         """
         try:
-            lf.sink_parquet(self.temporary, compression="zstd", compression_level=1)
+            # not synced here: `sync_on_close` costs the same as our own fsync, which `publish` needs anyway
+            lf.sink_parquet(self.temporary, compression="zstd", compression_level=_LEVEL)
             return count_rows(self.temporary)
-        except Exception as error:
+        except (Exception, PanicException) as error:
             if is_machine_fault(error):
-                raise RetryLaterError(f"{self.final}: {error}") from error
+                raise _retry(self.final, error) from error
             raise
 
     def publish(self, batch_id: str, rows: int) -> LayerFile:
-        """Sync, rename and sync the folder; returns what the ledger wants to know of the file."""
-        facts = replace(layer_file(self.temporary, batch_id, rows), name=self.final.name)
-        publish(self.temporary, self.final)
+        """Sync, rename and sync the folder; return what the ledger wants to know of the file.
+
+        Raises RetryLaterError; the file is then not, or not surely, published, and a redo replaces it.
+        """
+        with machine_faults(self.final):
+            facts = replace(layer_file(self.temporary, batch_id, rows), name=self.final.name)
+            if self._mode is not None:
+                self.temporary.chmod(self._mode & self.temporary.stat().st_mode)
+            publish(self.temporary, self.final)
         return facts
 
 
 def layer_file(path: Path, batch_id: str, rows: int) -> LayerFile:
-    """What the ledger knows of a Parquet file of `rows` rows: its name, bytes and SHA-256."""
+    """Return what the ledger knows of a Parquet file of `rows` rows: its name, bytes and SHA-256."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return LayerFile(batch_id, path.name, rows, path.stat().st_size, digest)
 
 
 @contextmanager
-def writing(final: Path) -> Iterator[PendingParquet]:
-    """A file to be written and published within the block; without `publish` nothing is left of it."""
+def writing(final: Path, mode: int | None = None) -> Iterator[PendingParquet]:
+    """Offer a file to be written and published within the block; without `publish` nothing is left of it.
+
+    `mode` limits the permission bits that the umask would grant.
+    """
     with temporary_beside(final) as temporary:
-        yield PendingParquet(final, temporary)
+        yield PendingParquet(final, temporary, mode)
+
+
+@contextmanager
+def machine_faults(final: Path) -> Iterator[None]:
+    """Turn any OSError of work on `final` that touches no source data into RetryLaterError."""
+    try:
+        yield
+    except OSError as error:
+        raise _retry(final, error) from error
 
 
 def count_rows(path: Path) -> int:
-    """The number of rows of a Parquet file, read from its footer."""
+    """Return the number of rows of a Parquet file, read from its footer (0.6 ms, whatever the size)."""
     return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+
+
+def _retry(final: Path, error: BaseException) -> RetryLaterError:
+    return RetryLaterError(f"{final}: {error}; the machine is at fault, not the data: it will be tried again")

@@ -10,7 +10,7 @@ import polars as pl
 
 from daemon.lake.archive import PRIVATE_FILE, PRIVATE_FOLDER
 from daemon.lake.durable import make_directories
-from daemon.lake.parquet import writing
+from daemon.lake.parquet import machine_faults, writing
 
 SCHEMA = pl.Schema(
     {
@@ -25,16 +25,17 @@ SCHEMA = pl.Schema(
         "_layer": pl.String,
     }
 )
-"""`raw` is the record as it stood when it entered the hop: the raw line at staged, JSON above.
-
-`line` and `byte_offset` are known at staged only; `_layer` is the layer the record did not reach.
-"""
+"""`raw` is the record as it stood when it entered the hop: the raw line at staged, JSON above; `line` and
+`byte_offset` are known at staged only; `_layer` is the layer the record did not reach."""
 
 
 def write_quarantine(records: pl.LazyFrame, path: Path) -> None:
-    """Write set-aside records (columns of `SCHEMA`, in any order) durably, in the place of an earlier attempt's."""
-    make_directories(path.parent, PRIVATE_FOLDER)
-    with writing(path) as pending:
+    """Write set-aside records (columns of `SCHEMA`, in any order) durably, over an earlier attempt's.
+
+    Raises RetryLaterError when the machine is at fault.
+    """
+    with machine_faults(path):
+        make_directories(path.parent, PRIVATE_FOLDER)
+    with writing(path, PRIVATE_FILE) as pending:
         rows = pending.sink(records.select(pl.col(name).cast(kind) for name, kind in SCHEMA.items()))
-        pending.temporary.chmod(PRIVATE_FILE)
         pending.publish("", rows)

@@ -1,29 +1,30 @@
 """The reason beside a file that was set aside: `<file>.reason.json`.
 
-Called by scheduling's rest keeper, before the move.
+Called by scheduling's rest keeper before the move: nothing lies in quarantine without its reason.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from daemon.lake.archive import PRIVATE_FOLDER
-from daemon.lake.durable import make_directories, write_bytes
+from daemon.lake.archive import PRIVATE_FILE, PRIVATE_FOLDER
+from daemon.lake.durable import NAME_MAX, cut, make_directories, write_bytes
 
 _ENDING = ".reason.json"
-_NAME_MAX = 255
 
 
 def reason_path(file: Path) -> Path:
-    """Where the reason for `file` stands; a name too long for the ending is cut."""
-    room = _NAME_MAX - len(_ENDING)
-    return file.with_name(file.name.encode(errors="surrogateescape")[:room].decode(errors="ignore") + _ENDING)
+    """Return where the reason for `file` stands; a name too long for the ending is cut."""
+    return file.with_name(os.fsdecode(cut(os.fsencode(file.name), NAME_MAX - len(_ENDING))) + _ENDING)
 
 
 def write_reason(file: Path, reason: Mapping[str, object]) -> None:
-    """Write why `file` is about to be set aside there, durably.
+    """Write why `file` is about to be set aside there, durably, in the place of an earlier attempt's.
 
-    `reason` is plain data, described in docs/on-disk-format.md.
+    `reason` is plain data, described in docs/on-disk-format.md. Raises OSError.
     """
     make_directories(file.parent, PRIVATE_FOLDER)
-    write_bytes(reason_path(file), json.dumps(reason, indent=2, ensure_ascii=False).encode() + b"\n")
+    text = json.dumps(reason, indent=2, ensure_ascii=False) + "\n"
+    # bytes of a file name that are not UTF-8 become JSON's \udcxx, which json.loads and os.fsencode turn back
+    write_bytes(reason_path(file), text.encode(errors="backslashreplace"), PRIVATE_FILE)

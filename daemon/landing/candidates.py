@@ -116,7 +116,8 @@ class Candidates:
         ignored, self._ignored = self._ignored, {}
         kept = self._kept()
         seen = 0
-        for found in self._walk(self._landing):
+        # In the order of their arrival, which `keep: last` goes by; mtime would be the sender's.
+        for found in sorted(self._walk(self._landing), key=lambda found: (found.sighting.ctime_ns, found.path)):
             seen += 1
             if ignored.get(found.path) == found.sighting:
                 self._ignored[found.path] = found.sighting

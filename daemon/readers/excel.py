@@ -1,5 +1,10 @@
-"""Workbooks (xlsx, xlsm, xlsb, xls, ods) through calamine: the first sheet with data, or the one the contract names."""
+"""Workbooks (xlsx, xlsm, xlsb, xls, ods) through calamine: the first sheet with a table, or the one the contract names.
 
+The header is found below titles and notes as in a delimited file. Codes keep the zeros that their format shows.
+"""
+
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import fastexcel
@@ -7,42 +12,98 @@ import polars as pl
 
 from daemon.catalog.contract import ReaderOptions
 from daemon.readers.delivery import Reading, Refusal, Source
+from daemon.readers.dialect import Dialect
 from daemon.readers.foreign import UnreadableError, unreadable_as
 from daemon.readers.frames import RowWriter
-from daemon.readers.headers import column_names
+from daemon.readers.layout import Layout, locate_table
+from daemon.readers.records import Record
+from daemon.readers.sniff import SampleReading, UnknownLayoutError
+from daemon.readers.zeropadding import padded_cells
+
+Row = tuple[str | None, ...]
+
+_SAMPLE_ROWS = 300
+_MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T]00:00:00")
 
 
 def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str) -> Reading:
-    """One sheet as text, empty cells null; the first row with data is the header."""
+    """One sheet as text, empty and error cells null. `_source_row` counts the rows below the header."""
     try:
         with unreadable_as("this workbook"):
-            workbook = fastexcel.read_excel(source.path)
-            known = workbook.sheet_names
-            if options.sheet is not None and options.sheet not in known:
-                reason = f"there is no sheet {options.sheet!r} (reader.sheet); there are: {', '.join(known)}"
-                return _refused(source, "no_such_sheet", reason)
-            for name in known if options.sheet is None else [options.sheet]:
-                cells = workbook.load_sheet(name, header_row=None, dtypes="string").to_polars()
-                reading = _table(source, name, cells, scratch, stem)
-                if reading is not None:
-                    return reading
+            sheets = _sheets(source, options)
     except UnreadableError as error:
-        return _refused(source, "unreadable", str(error))
-    return _refused(source, "empty", "no sheet of this workbook holds a row")
+        kind = "encrypted" if "password" in str(error) else "unreadable"
+        return _refused(source, kind, str(error))
+    if options.sheet is not None and not sheets:
+        return _refused(source, "no_such_sheet", f"there is no sheet {options.sheet!r} (reader.sheet) in this workbook")
+    tables = [(name, rows) for name, rows in sheets.items() if rows]
+    if not tables:
+        return _refused(source, "empty", "no visible sheet of this workbook holds a row")
+    (name, rows), others = tables[0], [other for other, _ in tables[1:]]
+    try:
+        layout = _layout(rows, options)
+    except UnknownLayoutError as error:
+        return _refused(source, error.kind, f"sheet {name!r}: {error}")
+    notes = [f"sheet {name!r}", *layout.notes]
+    if others:
+        notes.append(f"warning: other sheets with rows are not read: {', '.join(map(repr, others))}")
+    return _reading(source, rows, layout, "; ".join(notes), RowWriter(source.name, layout.columns, scratch, stem))
 
 
-def _table(source: Source, sheet: str, cells: pl.DataFrame, scratch: Path, stem: str) -> Reading | None:
-    """The table on a sheet, None when it is empty."""
-    rows = [row for row in cells.iter_rows() if any(cell is not None for cell in row)]
-    if not rows:
-        return None
-    used = [place for place in range(cells.width) if any(row[place] is not None for row in rows)]
-    header = tuple(rows[0][place] or "" for place in used)
-    columns = column_names(header)
-    writer = RowWriter(source.name, columns, scratch, stem)
-    for number, row in enumerate(rows[1:], 1):
-        writer.add(number, [row[place] for place in used])
-    return Reading(writer.frames(), note=f"sheet {sheet!r}", header=header if header != columns else None)
+def _sheets(source: Source, options: ReaderOptions) -> dict[str, list[tuple[int, Row]]]:
+    """The rows with their row numbers, by visible sheet (or the one named), without empty rows and columns."""
+    workbook = fastexcel.read_excel(source.path)
+    sheets = {}
+    for place, name in enumerate(workbook.sheet_names):
+        if options.sheet not in (None, name):
+            continue
+        sheet = workbook.load_sheet(name, header_row=None, dtypes="string")
+        if sheet.visible == "visible" or options.sheet == name:
+            sheets[name] = _rows(sheet.to_polars(), padded_cells(source.path, place))
+    return sheets
+
+
+def _rows(cells: pl.DataFrame, padded: dict[tuple[int, int], str]) -> list[tuple[int, Row]]:
+    columns: list[list[str | None]] = []
+    for place, column in enumerate(cells.iter_columns()):
+        values: list[str | None] = _days(column.to_list())
+        for (row, column_place), text in padded.items():
+            if column_place == place and row < len(values) and values[row] is not None:
+                values[row] = text
+        if any(value is not None and value.strip() for value in values):
+            columns.append(values)
+    rows = enumerate(zip(*columns, strict=True), 1)
+    return [(number, row) for number, row in rows if any(cell is not None and cell.strip() for cell in row)]
+
+
+def _days(values: list[str | None]) -> list[str | None]:
+    """Days as a person sees them: without a midnight that no cell of the column is without."""
+    days = [None if value is None else _MIDNIGHT.fullmatch(value) for value in values]
+    timed = any(value is not None and re.match(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:", value) and not day
+                for value, day in zip(values, days, strict=True))
+    return values if timed else [day[1] if day else value for value, day in zip(values, days, strict=True)]
+
+
+def _layout(rows: Sequence[tuple[int, Row]], options: ReaderOptions) -> Layout:
+    records = tuple(
+        Record([cell or "" for cell in row], None, "\t".join(cell or "" for cell in row), number, 0, number)
+        for number, row in rows[:_SAMPLE_ROWS]
+        if number > options.skip_lines
+    )
+    if not records:
+        raise UnknownLayoutError("empty", "no row is left below reader.skip_lines")
+    return locate_table(SampleReading(Dialect("", ""), records), options)
+
+
+def _reading(
+    source: Source, rows: Sequence[tuple[int, Row]], layout: Layout, note: str, writer: RowWriter
+) -> Reading:
+    below = [row for number, row in rows if number > layout.skip]
+    for number, row in enumerate(below, 1):
+        writer.add(number, row)
+    if layout.before:
+        note += f"; rows above the table left out: {', '.join(str(record.line) for record in layout.before)}"
+    return Reading(writer.frames(), note=note, header=layout.original_header)
 
 
 def _refused(source: Source, kind: str, reason: str) -> Reading:

@@ -101,17 +101,17 @@ def _objects_in(value: JsonValue) -> Iterator[JsonRecord]:
 
 
 def _read_document(source: Source, options: ReaderOptions, scratch: Path, stem: str) -> Reading:
+    rows, names = RecordWriter(source.name, scratch, stem), _Names()
     try:
         text = source.path.read_text("utf-8-sig", errors="surrogateescape")
         records, note = _records(list(decode_all(text)), options)
+        for number, record in enumerate(records, 1):
+            rows.add(number, names.row(record))
     except (ValueError, RecursionError) as error:
         kind = "incomplete" if _is_cut_short(error, source.path) else "invalid_json"
         return _refused(source, kind, f"this is not JSON that can be read: {why(error)}")
     except _NotATableError as error:
         return _refused(source, "not_a_table", f"this is JSON, but not a table: {error}")
-    rows, names = RecordWriter(source.name, scratch, stem), _Names()
-    for number, record in enumerate(records, 1):
-        rows.add(number, names.row(record))
     return Reading(rows.frames(), note=note, header=names.header)
 
 
@@ -135,7 +135,9 @@ def _records(values: list[JsonValue], options: ReaderOptions) -> tuple[Iterable[
     if len(arrays) > 1:
         raise _NotATableError(f"several keys hold records: {', '.join(arrays)}; name one as reader.records_at")
     if arrays:
-        return _array(value[arrays[0]]), f"JSON, the array under {arrays[0]!r}"
+        beside = ", ".join(name for name in value if name != arrays[0])
+        left_out = f"; warning: left out what is beside it: {beside}" if beside else ""
+        return _array(value[arrays[0]]), f"JSON, the array under {arrays[0]!r}{left_out}"
     return [value], "JSON, one object"
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon.catalog.contract import ReaderOptions
 from daemon.readers.dialect import Dialect
 from daemon.readers.headers import column_names, numbered_names
-from daemon.readers.lines import Line, sample_lines
+from daemon.readers.lines import sample_lines
 from daemon.readers.records import Record
 from daemon.readers.shapes import EMPTY, TEXT, column_shape, is_year, misnames, shape_of
 from daemon.readers.sniff import REMARKS, SampleReading, UnknownLayoutError, read_sample
@@ -97,17 +97,21 @@ class _Verdict:
 def find_layout(path: Path, options: ReaderOptions) -> Layout:
     """How the UTF-8 file at `path` is written. Raises UnknownLayoutError when the evidence does not tell."""
     lines, _ = sample_lines(path, _SAMPLE_LINES + options.skip_lines, _SAMPLE_BYTES)
-    return _Table(read_sample(lines[options.skip_lines :], options), lines, options).layout()
+    return locate_table(read_sample(lines[options.skip_lines :], options), options)
+
+
+def locate_table(reading: SampleReading, options: ReaderOptions) -> Layout:
+    """Where the table stands among the records of `reading`. Raises UnknownLayoutError when it cannot be told."""
+    return _Table(reading, options).layout()
 
 
 class _Table:
     """A sample of records, looked at for the table in it."""
 
-    def __init__(self, reading: SampleReading, lines: Sequence[Line], options: ReaderOptions) -> None:
+    def __init__(self, reading: SampleReading, options: ReaderOptions) -> None:
         self._dialect = reading.dialect
         self._records = reading.records
         self._width = reading.width
-        self._lines = lines
         self._options = options
         if not self._width:
             raise UnknownLayoutError("unknown_dialect", "every line has a quote out of place")
@@ -202,12 +206,40 @@ class _Table:
         rows = [self._records[top]]
         for record in self._records[top + 1 : top + _MOST_HEADER_ROWS]:
             same_width = len(record.fields) == self._width
-            if not same_width or not _Verdict(record.fields, self._shapes).another_header_row:
+            if not same_width or not self._continues_header(rows[-1].fields, record.fields):
                 break
             rows.append(record)
-        header = tuple(" ".join(filter(None, parts)) for parts in zip(*(row.fields for row in rows), strict=True))
-        where = f"header in line {rows[0].line}" + (f" to {rows[-1].last_line}" if len(rows) > 1 else "")
-        return self._named(base, header, rows[-1].last_line, where)
+        parts = [row.fields if row is rows[-1] else _spread(row.fields, rows[-1].fields) for row in rows]
+        if top and self._spans_columns(self._records[top - 1], rows[0]):
+            parts.insert(0, _spread(self._records[top - 1].fields, rows[0].fields))
+            base = replace(base, before=base.before[:-1])
+        header = tuple(" ".join(filter(None, map(str.strip, names))) for names in zip(*parts, strict=True))
+        last = rows[-1].last_line
+        where = f"header in line {last - len(parts) + 1} to {last}" if len(parts) > 1 else f"header in line {last}"
+        return self._named(base, header if len(parts) > 1 else tuple(rows[0].fields), last, where)
+
+    def _continues_header(self, header: Sequence[str], below: Sequence[str]) -> bool:
+        """Whether the row `below` a header row is one too: no value in it, or it names what merged cells leave open."""
+        if _Verdict(below, self._shapes).another_header_row:
+            return True
+        open_places = [place for place, name in enumerate(header) if not name.strip()]
+        filled = [place for place, cell in enumerate(below) if cell.strip()]
+        return (
+            bool(open_places)
+            and set(open_places) <= set(filled)
+            and len(filled) < self._width
+            and not any(_Verdict([below[place]], [self._shapes[place]]).conforming for place in filled)
+        )
+
+    def _spans_columns(self, above: Record, header: Record) -> bool:
+        """Whether `above` holds names over groups of columns: some of its fields are filled, none is a value."""
+        filled = self._names_in(above)
+        return (
+            above.last_line == header.line - 1
+            and len(above.fields) == self._width
+            and len(filled) > 1
+            and all(shape_of(cell) == TEXT or is_year(cell) for cell in filled)
+        )
 
     def _named(self, base: Layout, header: tuple[str, ...], skip: int, where: str) -> Layout:
         return replace(
@@ -275,4 +307,14 @@ class _Table:
         )
 
 
-__all__ = ["Layout", "UnknownLayoutError", "find_layout"]
+def _spread(fields: Sequence[str], below: Sequence[str]) -> list[str]:
+    """The fields, an empty one above a name filled with what stands to its left: the names of merged cells."""
+    spread: list[str] = []
+    left = ""
+    for cell, name in zip(fields, below, strict=True):
+        left = cell if cell.strip() else left
+        spread.append(left if name.strip() else cell)
+    return spread
+
+
+__all__ = ["Layout", "UnknownLayoutError", "find_layout", "locate_table"]

@@ -21,7 +21,7 @@ from daemon.readers.formats import COMPRESSED, HEAD, Kind, kind_of
 from daemon.readers.jsonfiles import read_json
 from daemon.readers.layout import Layout, find_layout
 from daemon.readers.sniff import UnknownLayoutError
-from daemon.readers.text import Text, code_page, translate, wide_encoding
+from daemon.readers.text import Text, begins_as_utf8, code_page, translate, wide_encoding
 
 _MOST_LAYERS = 3
 _FORMATS = {
@@ -127,25 +127,35 @@ class _DeliveryReader:
     def _delimited(self, source: Source, head: bytes, stem: str) -> Reading:
         """A delimited file: on the fast path if its bytes can be proved, else record by record."""
         encoding = self._options.encoding or wide_encoding(head)
-        first_line = head.partition(b"\n")[0] if b"\n" in head and not encoding else b""
         careful = source.name in self._careful
         try:
-            if not careful and first_line in self._layouts:
-                reading = self._fast_reading(source, self._layouts[first_line])
+            if not encoding and not careful and begins_as_utf8(head):
+                reading = self._fast_utf8(source, head)
                 if reading is not None:
                     return reading
-            text = self._as_utf8(source, encoding, stem)
+            text = self._as_utf8(source, encoding or code_page(source.path), stem)
             layout = find_layout(text.path, self._options)
             if text.note:
                 layout = replace(layout, notes=(text.note, *layout.notes))
             utf8 = Source(source.name, text.path)
-            reading = None if careful else self._fast_reading(utf8, layout)
-            if reading is None:
-                return read_carefully(utf8, layout, text.encoding, self._scratch, stem)
-        except (UnknownLayoutError, UnicodeDecodeError) as error:
-            kind = error.kind if isinstance(error, UnknownLayoutError) else "unreadable"
-            return Reading(refused=Refusal(source.name, kind, str(error)))
-        if first_line and not text.note:
+            reading = None if careful or not text.note else self._fast_reading(utf8, layout)
+            return reading or read_carefully(utf8, layout, text.encoding, self._scratch, stem)
+        except UnknownLayoutError as error:
+            return Reading(refused=Refusal(source.name, error.kind, str(error)))
+        except UnicodeDecodeError as error:
+            return Reading(refused=Refusal(source.name, "unreadable", f"this text is not the {error.encoding} it seems"))
+
+    def _fast_utf8(self, source: Source, head: bytes) -> Reading | None:
+        """The reading of a file that can be proved as it is; its layout is remembered for files that begin alike."""
+        first_line = head.partition(b"\n")[0] if b"\n" in head else b""
+        known = self._layouts.get(first_line)
+        if known is not None:
+            reading = self._fast_reading(source, known)
+            if reading is not None:
+                return reading
+        layout = find_layout(source.path, self._options)
+        reading = None if layout == known else self._fast_reading(source, layout)
+        if reading is not None and first_line:
             self._layouts[first_line] = layout
         return reading
 
@@ -155,7 +165,7 @@ class _DeliveryReader:
         return Reading(note=layout.note, header=layout.original_header)
 
     def _as_utf8(self, source: Source, encoding: str, stem: str) -> Text:
-        encoding = codecs.lookup(encoding or code_page(source.path)).name
+        encoding = codecs.lookup(encoding).name
         if encoding == "utf-8":
             return Text(source.path, encoding)
         return translate(source.path, encoding, self._scratch / f"{stem}-utf8")

@@ -4,8 +4,10 @@
 """
 
 import codecs
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from daemon.readers.codepages import best_code_page
 
@@ -54,6 +56,15 @@ def wide_encoding(head: bytes) -> str:
     return ""
 
 
+def begins_as_utf8(head: bytes) -> bool:
+    """Whether `head`, the beginning of a file, is UTF-8 as far as it goes."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def translate(path: Path, encoding: str, target: Path) -> Text:
     """Write the file at `path`, which is in `encoding`, to `target` as UTF-8.
 
@@ -68,6 +79,12 @@ def translate(path: Path, encoding: str, target: Path) -> Text:
     return Text(target, encoding, f"encoding {encoding}")
 
 
+def _lines_above_ascii(file: IO[bytes]) -> Iterator[bytes]:
+    while chunk := file.read(_CHUNK) + file.readline():
+        if not chunk.isascii():
+            yield from (line for line in chunk.splitlines() if not line.isascii())
+
+
 def code_page(path: Path) -> str:
     """The encoding of a file that is ASCII in the main: `utf-8` unless most of its other bytes are no UTF-8.
 
@@ -76,9 +93,7 @@ def code_page(path: Path) -> str:
     sound, foreign = 0, []
     size = 0
     with path.open("rb") as file:
-        for line in file:
-            if line.isascii():
-                continue
+        for line in _lines_above_ascii(file):
             try:
                 line.decode()
                 sound += 1

@@ -193,7 +193,7 @@ class PromotionLedger:
     ) -> list[str]:
         """Make a promotion's outcome the truth, and plan the hop above.
 
-        Returns the batches that are now done.
+        Returns the batches that are done by it.
 
         Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
         made.
@@ -445,13 +445,15 @@ def _go_on(
         changed = [batch.transition.batch_id for batch in outcome.items if batch.layer_file is not None]
         changed += [batch.transition.batch_id for batch in outcome.rewritten]
         _plan_group(tx, task.key, above, changed, new_id, now)
+    finished = []
     for batch_id in done:
-        tx.execute(
+        if tx.execute(
             "UPDATE batches SET state = 'done', done_at = ? WHERE batch_id = ? AND state = 'open'",
             (now.isoformat(), batch_id),
-        )
-        tx.execute("UPDATE files SET state = 'ingested' WHERE batch_id = ? AND state = 'staged'", (batch_id,))
-    return done
+        ):
+            finished.append(batch_id)
+            tx.execute("UPDATE files SET state = 'ingested' WHERE batch_id = ? AND state = 'staged'", (batch_id,))
+    return finished
 
 
 def _plan_group(
