@@ -58,7 +58,9 @@ class _Pass:
             self.number += 1
             header_again = header_again or self._begins_another_table(record)
             if header_again:
-                self._set_aside(record, _OTHER_TABLE, "another table begins above this line; a file holds one table")
+                self._set_aside(
+                    record, _OTHER_TABLE, "another table begins above this line; a file holds one table"
+                )
             elif (flaw := self._flaw(record)) is not None:
                 self._set_aside(record, *flaw)
             else:
@@ -95,7 +97,9 @@ class _Pass:
         width, found = len(self._layout.columns), len(record.fields)
         if found < width:
             return "too_few_fields", f"{found} fields where the table has {width}"
-        if found > width and (found > width + self._layout.surplus or any(map(str.strip, record.fields[width:]))):
+        if found > width and (
+            found > width + self._layout.surplus or any(map(str.strip, record.fields[width:]))
+        ):
             return "too_many_fields", f"{found} fields where the table has {width}"
         if not record.raw.isascii() and _has_invalid_bytes(record.raw):
             return "invalid_bytes", "bytes that are no characters in the file's encoding"
@@ -104,7 +108,12 @@ class _Pass:
     def _set_aside(self, record: Record, kind: str, reason: str) -> None:
         self.damaged.append(
             DamagedRecord(
-                self._source.name, self.number, record.line, record.offset, kind, printable(record.raw),
+                self._source.name,
+                self.number,
+                record.line,
+                record.offset,
+                kind,
+                printable(record.raw),
                 f"line {record.line}: {reason}",
             )
         )
@@ -126,7 +135,13 @@ def _above_the_table(source: str, layout: Layout) -> list[DamagedRecord]:
         apart.append((layout.lost_header, "header_damaged", reason))
     return [
         DamagedRecord(
-            source, 0, record.line, record.offset, kind, printable(record.raw), f"line {record.line}: {reason}"
+            source,
+            0,
+            record.line,
+            record.offset,
+            kind,
+            printable(record.raw),
+            f"line {record.line}: {reason}",
         )
         for record, kind, reason in apart
     ]

@@ -25,7 +25,10 @@ def best_code_page(evidence: bytes) -> str:
     `utf-8` when none convinces: then those lines are damaged, not written otherwise.
     """
     high = len(evidence) - sum(map(evidence.count, map(bytes, zip(range(128)))))
-    scores = {encoding: prior + _western(evidence.decode(encoding, "replace")) for encoding, prior in _SINGLE.items()}
+    scores = {
+        encoding: prior + _western(evidence.decode(encoding, "replace"))
+        for encoding, prior in _SINGLE.items()
+    }
     if high < _LITTLE_EVIDENCE:
         return "cp1252" if scores["cp1252"] >= _CONVINCING else "utf-8"
     for encoding in _MULTI:

@@ -26,7 +26,9 @@ def read_columnar(source: Source, kind: Kind, *, careful: bool) -> Reading:
         return Reading(refused=Refusal(source.name, "empty", f"this {kind.value} file has no columns"))
     names = column_names(header)
     return Reading(
-        (_with_source(scan, source, header, names),), note=kind.value, header=header if names != header else None
+        (_with_source(scan, source, header, names),),
+        note=kind.value,
+        header=header if names != header else None,
     )
 
 

@@ -64,7 +64,9 @@ def _members(source: Source, archive: zipfile.ZipFile, scratch: Path, stem: str)
     if not files:
         raise PackedError("empty", "there is no file in this zip archive")
     if len(files) > MOST_MEMBERS:
-        raise PackedError("too_large", f"this zip archive holds {len(files)} files; at most {MOST_MEMBERS} are unpacked")
+        raise PackedError(
+            "too_large", f"this zip archive holds {len(files)} files; at most {MOST_MEMBERS} are unpacked"
+        )
     if any(info.flag_bits & 1 for info in files):
         raise PackedError("encrypted", "this zip archive is protected by a password; send it without one")
     left = _allowed(source.path.stat().st_size)
@@ -99,7 +101,9 @@ def _copy(packed: IO[bytes], target: Path, most: int) -> int:
         while chunk := packed.read(_CHUNK):
             size += len(chunk)
             if size > most:
-                raise PackedError("too_large", f"this file unpacks to more than {most:,} bytes: it is refused as a bomb")
+                raise PackedError(
+                    "too_large", f"this file unpacks to more than {most:,} bytes: it is refused as a bomb"
+                )
             unpacked.write(chunk)
     return size
 
@@ -111,7 +115,9 @@ def _explained(what: str) -> Iterator[None]:
     except EOFError as error:
         raise PackedError("incomplete", f"this {what} file is cut short; send it again") from error
     except zipfile.BadZipFile as error:
-        raise PackedError("incomplete", f"this zip archive is damaged or cut short ({error}); send it again") from error
+        raise PackedError(
+            "incomplete", f"this zip archive is damaged or cut short ({error}); send it again"
+        ) from error
     except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError, lzma.LZMAError, NotImplementedError) as error:
         raise PackedError("unreadable", f"this {what} file is damaged ({error}); send it again") from error
     except OSError as error:

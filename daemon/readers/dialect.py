@@ -68,7 +68,9 @@ class Dialect:
         if self.naked:
             return f"{self._blanks}{quote}((?:[^{quote}]|{quote}(?!{self._blanks}(?:{self._end}|\\n)))*+)"
         escaped = f"|{re.escape(self.escape)}." if self.escape else ""
-        return f"{self._blanks}{quote}((?:[^{_in_class(self.quote + self.escape)}]|{quote}{quote}{escaped})*+)"
+        return (
+            f"{self._blanks}{quote}((?:[^{_in_class(self.quote + self.escape)}]|{quote}{quote}{escaped})*+)"
+        )
 
     @property
     def _blanks(self) -> str:

@@ -35,7 +35,9 @@ def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str)
         kind = "encrypted" if "password" in str(error) else "unreadable"
         return _refused(source, kind, str(error))
     if options.sheet is not None and not sheets:
-        return _refused(source, "no_such_sheet", f"there is no sheet {options.sheet!r} (reader.sheet) in this workbook")
+        return _refused(
+            source, "no_such_sheet", f"there is no sheet {options.sheet!r} (reader.sheet) in this workbook"
+        )
     tables = [(name, rows) for name, rows in sheets.items() if rows]
     if not tables:
         return _refused(source, "empty", "no visible sheet of this workbook holds a row")
@@ -47,7 +49,9 @@ def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str)
     notes = [f"sheet {name!r}", *layout.notes]
     if others:
         notes.append(f"warning: other sheets with rows are not read: {', '.join(map(repr, others))}")
-    return _reading(source, rows, layout, "; ".join(notes), RowWriter(source.name, layout.columns, scratch, stem))
+    return _reading(
+        source, rows, layout, "; ".join(notes), RowWriter(source.name, layout.columns, scratch, stem)
+    )
 
 
 def _sheets(source: Source, options: ReaderOptions) -> dict[str, list[tuple[int, Row]]]:
@@ -79,8 +83,10 @@ def _rows(cells: pl.DataFrame, padded: dict[tuple[int, int], str]) -> list[tuple
 def _days(values: list[str | None]) -> list[str | None]:
     """Days as a person sees them: without a midnight that no cell of the column is without."""
     days = [None if value is None else _MIDNIGHT.fullmatch(value) for value in values]
-    timed = any(value is not None and re.match(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:", value) and not day
-                for value, day in zip(values, days, strict=True))
+    timed = any(
+        value is not None and re.match(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:", value) and not day
+        for value, day in zip(values, days, strict=True)
+    )
     return values if timed else [day[1] if day else value for value, day in zip(values, days, strict=True)]
 
 

@@ -39,7 +39,9 @@ class FastScans:
         if not dialect.plain or layout.comment or layout.surplus or layout.before or layout.lost_header:
             return False
         shared = size < _COUNTED_BELOW
-        found = measure(source.path, dialect.delimiter.encode(), dialect.quote.encode(), layout.skip, count_lines=shared)
+        found = measure(
+            source.path, dialect.delimiter.encode(), dialect.quote.encode(), layout.skip, count_lines=shared
+        )
         if found.trouble:
             return False
         records = found.lines

@@ -44,7 +44,9 @@ class _Names:
 
 def read_json(source: Source, options: ReaderOptions, scratch: Path, stem: str) -> Reading:
     """The records of the UTF-8 file at `source`, whichever way it holds them."""
-    if options.format == "ndjson" or (options.format is None and options.records_at is None and _is_lines(source.path)):
+    if options.format == "ndjson" or (
+        options.format is None and options.records_at is None and _is_lines(source.path)
+    ):
         return _read_lines(source, scratch, stem)
     return _read_document(source, options, scratch, stem)
 
@@ -77,7 +79,12 @@ def _read_lines(source: Source, scratch: Path, stem: str) -> Reading:
             reason = str(error) if isinstance(error, _NotATableError) else why(error)
             damaged.append(
                 DamagedRecord(
-                    source.name, number, line.number, line.offset, "invalid_json", printable(line.text),
+                    source.name,
+                    number,
+                    line.number,
+                    line.offset,
+                    "invalid_json",
+                    printable(line.text),
                     f"line {line.number}: {reason}",
                 )
             )
@@ -133,7 +140,9 @@ def _records(values: list[JsonValue], options: ReaderOptions) -> tuple[Iterable[
         return _array(value), "JSON, an array"
     arrays = [name for name, inside in value.items() if _is_array_of_objects(inside)]
     if len(arrays) > 1:
-        raise _NotATableError(f"several keys hold records: {', '.join(arrays)}; name one as reader.records_at")
+        raise _NotATableError(
+            f"several keys hold records: {', '.join(arrays)}; name one as reader.records_at"
+        )
     if arrays:
         beside = ", ".join(name for name in value if name != arrays[0])
         left_out = f"; warning: left out what is beside it: {beside}" if beside else ""

@@ -120,9 +120,15 @@ class _Table:
         """The layout of the file this sample begins."""
         top = self._top()
         base = Layout(
-            self._dialect, (), numbered_names(self._width), self._records[top].line - 1,
-            shapes=self._shapes, comment=self._options.comment or "", remark=self._remark(top),
-            before=self._before(top), notes=(f"{top} lines before the table",) if top else (),
+            self._dialect,
+            (),
+            numbered_names(self._width),
+            self._records[top].line - 1,
+            shapes=self._shapes,
+            comment=self._options.comment or "",
+            remark=self._remark(top),
+            before=self._before(top),
+            notes=(f"{top} lines before the table",) if top else (),
         )
         if "header" in self._options.model_fields_set and not self._options.header:
             return replace(base, skip=self._options.skip_lines, notes=("no header, says the contract",))
@@ -178,7 +184,10 @@ class _Table:
         if verdict.telling:
             return verdict.value_like
         first = self._records[top].fields
-        again = sum(bool(cell) and cell in column for cell, column in zip(first, zip(*self._body, strict=True), strict=True))
+        again = sum(
+            bool(cell) and cell in column
+            for cell, column in zip(first, zip(*self._body, strict=True), strict=True)
+        )
         return len(self._body) > 1 and again > len(first) / 2
 
     def _without_header(self, base: Layout) -> Layout:
@@ -215,7 +224,11 @@ class _Table:
             base = replace(base, before=base.before[:-1])
         header = tuple(" ".join(filter(None, map(str.strip, names))) for names in zip(*parts, strict=True))
         last = rows[-1].last_line
-        where = f"header in line {last - len(parts) + 1} to {last}" if len(parts) > 1 else f"header in line {last}"
+        where = (
+            f"header in line {last - len(parts) + 1} to {last}"
+            if len(parts) > 1
+            else f"header in line {last}"
+        )
         return self._named(base, header if len(parts) > 1 else tuple(rows[0].fields), last, where)
 
     def _continues_header(self, header: Sequence[str], below: Sequence[str]) -> bool:
@@ -251,12 +264,19 @@ class _Table:
         where = f"header in line {record.line}"
         if record.flaw is None and self._is_short_of_blanks(record.fields):
             width = len(record.fields)
-            named = self._named(base, tuple(record.fields), record.last_line, f"warning: {where} is shorter than the records, which end in blanks")
+            named = self._named(
+                base,
+                tuple(record.fields),
+                record.last_line,
+                f"warning: {where} is shorter than the records, which end in blanks",
+            )
             return replace(named, surplus=self._width - width, shapes=self._shapes[:width])
         literal = self._dialect.parse_literally(record.raw)
         for repaired, why in self._repairs(record, literal):
             if len(repaired) == self._width:
-                return self._named(base, tuple(repaired), record.last_line, f"warning: {where} repaired, {why}")
+                return self._named(
+                    base, tuple(repaired), record.last_line, f"warning: {where} repaired, {why}"
+                )
         if record.flaw is None and len(record.fields) > self._width:
             raise UnknownLayoutError(
                 "header_damaged",
@@ -277,7 +297,9 @@ class _Table:
         unknown = [""] * self._width
         if len(names) != self._width - 1:
             return unknown
-        torn = [place for place, name in enumerate(names) if self._dialect.quote and self._dialect.quote in name]
+        torn = [
+            place for place, name in enumerate(names) if self._dialect.quote and self._dialect.quote in name
+        ]
         readings = [[*names[:lost], "", "", *names[lost + 1 :]] for lost in torn or range(len(names))]
         possible = [reading for reading in readings if not any(map(misnames, reading, self._shapes))]
         return [found[0] if len(set(found)) == 1 else "" for found in zip(*possible, strict=True)] or unknown
@@ -298,7 +320,9 @@ class _Table:
         A header that lost a delimiter looks the same, but its names stand over the wrong columns.
         """
         width = len(header)
-        if width > self._width or any(cell.strip() for record in self._records for cell in record.fields[width:]):
+        if width > self._width or any(
+            cell.strip() for record in self._records for cell in record.fields[width:]
+        ):
             return False
         quote = self._dialect.quote
         return not any(

@@ -143,7 +143,9 @@ class _DeliveryReader:
         except UnknownLayoutError as error:
             return Reading(refused=Refusal(source.name, error.kind, str(error)))
         except UnicodeDecodeError as error:
-            return Reading(refused=Refusal(source.name, "unreadable", f"this text is not the {error.encoding} it seems"))
+            return Reading(
+                refused=Refusal(source.name, "unreadable", f"this text is not the {error.encoding} it seems")
+            )
 
     def _fast_utf8(self, source: Source, head: bytes) -> Reading | None:
         """The reading of a file that can be proved as it is; its layout is remembered for files that begin alike."""

@@ -31,7 +31,9 @@ _SHAPES = tuple(
         ("truth", r"(?i:true|false|yes|no|y|n|t|f)"),
     )
 )
-_MISSING = frozenset({"na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".", "\\n", "..", "...", "*", "x"})
+_MISSING = frozenset(
+    {"na", "n/a", "#n/a", "nan", "null", "none", "nil", "-", "--", "?", ".", "\\n", "..", "...", "*", "x"}
+)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _DIGITS = re.compile(r"\d")
 _BLANKED_LENGTH = 40
@@ -67,7 +69,9 @@ _NAMED = {
     **dict.fromkeys(("time", "timestamp", "hora", "zeit"), {"time", "datetime", "number", "date"}),
     **dict.fromkeys(("url", "uri", "link", "website", "href"), {"link"}),
     **dict.fromkeys(("mail", "email"), {"mail"}),
-    **dict.fromkeys(("price", "amount", "qty", "quantity", "count", "total", "cost", "rate", "age", "year"), {"number"}),
+    **dict.fromkeys(
+        ("price", "amount", "qty", "quantity", "count", "total", "cost", "rate", "age", "year"), {"number"}
+    ),
 }
 
 

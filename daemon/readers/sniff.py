@@ -77,7 +77,9 @@ class SampleReading:
             return not any(cell.startswith('"') and cell.endswith('"') for cell in cells)
         if not self.dialect.naked:
             return True
-        return self.width > 1 and not self.damaged and not any(self.dialect.quote * 2 in cell for cell in cells)
+        return (
+            self.width > 1 and not self.damaged and not any(self.dialect.quote * 2 in cell for cell in cells)
+        )
 
     @cached_property
     def score(self) -> float:
@@ -100,13 +102,19 @@ class SampleReading:
     @cached_property
     def _in_runs(self) -> int:
         """How many records stand among several of the same width: the mark of a file with more than one table."""
-        runs = [len(list(run)) for width, run in groupby(len(record.fields) for record in self.records) if width > 1]
+        runs = [
+            len(list(run))
+            for width, run in groupby(len(record.fields) for record in self.records)
+            if width > 1
+        ]
         return sum(run for run in runs if run >= _RUN)
 
     @cached_property
     def _likeness(self) -> float:
         """How much the cells look like values of a table, 0 to 1."""
-        whole = [record for record in self.records if record.flaw is None and len(record.fields) == self.width]
+        whole = [
+            record for record in self.records if record.flaw is None and len(record.fields) == self.width
+        ]
         cells = [cell for record in whole[:_JUDGED_RECORDS] for cell in record.fields]
         return sum(map(self._cell_likeness, cells)) / len(cells)
 
@@ -114,7 +122,9 @@ class SampleReading:
         shape = shape_of(cell)
         if shape == EMPTY:
             return 0.8
-        torn = cell.count('"') % 2 or any(mark in cell for mark in _USUAL[1:] if mark != self.dialect.delimiter)
+        torn = cell.count('"') % 2 or any(
+            mark in cell for mark in _USUAL[1:] if mark != self.dialect.delimiter
+        )
         if shape == TEXT or shape.startswith("code:"):
             return 0.2 if torn else 0.7
         return 1.0
@@ -133,7 +143,9 @@ def _without_remarks(lines: list[Line]) -> list[Line]:
     """The lines that do not begin as a few others do that are meant for people."""
     for mark in REMARKS:
         others = [line for line in lines if not line.text.lstrip().startswith(mark)]
-        if len(lines) / 2 < len(others) < len(lines) or (others and len(others) < len(lines) and others[-1] is lines[-1]):
+        if len(lines) / 2 < len(others) < len(lines) or (
+            others and len(others) < len(lines) and others[-1] is lines[-1]
+        ):
             return others
     return lines
 
@@ -188,7 +200,9 @@ def _with_wider_delimiter(
     regular = reading.damaged <= (1 - _REGULARITY) * len(reading.records)
     for second, width in ((" ", reading.width), (delimiter, (reading.width + 1) // 2)) if regular else ():
         if delimiter + second != "  ":
-            wide = _reading(lines, replace(reading.dialect, delimiter=delimiter + second), options.comment or "")
+            wide = _reading(
+                lines, replace(reading.dialect, delimiter=delimiter + second), options.comment or ""
+            )
             if wide.width == len(wide.records[0].fields) == width > 1 and wide.damaged <= reading.damaged:
                 return wide
     return reading
@@ -201,8 +215,12 @@ def _delimiters(lines: Sequence[Line], options: ReaderOptions) -> list[str]:
     texts = [line.text for line in lines if line.text.strip()]
     everything = "".join(texts)
     found = [mark for mark in _USUAL if mark in everything]
-    others = {mark for mark in texts[0] if not mark.isalnum()} - _NEVER - set(_USUAL) if len(texts) > 2 else set()
-    found += sorted(mark for mark in others if sum(mark in text for text in texts) >= _REGULARITY * len(texts))
+    others = (
+        {mark for mark in texts[0] if not mark.isalnum()} - _NEVER - set(_USUAL) if len(texts) > 2 else set()
+    )
+    found += sorted(
+        mark for mark in others if sum(mark in text for text in texts) >= _REGULARITY * len(texts)
+    )
     return [*found, ""]
 
 
@@ -215,8 +233,14 @@ def _best_quoting(lines: Sequence[Line], delimiter: str, options: ReaderOptions)
     candidates = [usual]
     candidates += [_reading(lines, dialect, comment) for dialect in _single_quotes(lines, delimiter)]
     if usual.flawed:
-        candidates += [_reading(lines, dialect, comment) for dialect in other_quotings(usual.records, usual.dialect)]
-    best = min((reading for reading in candidates if reading.trusted), key=lambda reading: reading.damaged, default=usual)
+        candidates += [
+            _reading(lines, dialect, comment) for dialect in other_quotings(usual.records, usual.dialect)
+        ]
+    best = min(
+        (reading for reading in candidates if reading.trusted),
+        key=lambda reading: reading.damaged,
+        default=usual,
+    )
     return best if best.damaged < usual.damaged else usual
 
 
@@ -243,7 +267,9 @@ def _single_quotes(lines: Sequence[Line], delimiter: str) -> Iterator[Dialect]:
 
 def _reading(lines: Sequence[Line], dialect: Dialect, comment: str) -> SampleReading:
     records = split_records(Lines(lines), dialect, comment)
-    return SampleReading(dialect, tuple(record for record in records if record.fields or record.flaw is not None))
+    return SampleReading(
+        dialect, tuple(record for record in records if record.fields or record.flaw is not None)
+    )
 
 
 __all__ = ["SampleReading", "UnknownLayoutError", "other_quotings", "read_sample"]

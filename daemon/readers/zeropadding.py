@@ -55,7 +55,9 @@ def _cells(archive: zipfile.ZipFile, part: str, lengths: dict[str, int]) -> list
                 value = cell.findtext(f"{_MAIN}v") or ""
                 place = _CELL.fullmatch(cell.get("r", ""))
                 if place and value.isdigit():
-                    found.append(((int(place[2]) - 1, _column(place[1])), value.zfill(lengths[cell.get("s", "")])))
+                    found.append(
+                        ((int(place[2]) - 1, _column(place[1])), value.zfill(lengths[cell.get("s", "")]))
+                    )
             if cell.tag == f"{_MAIN}row":
                 cell.clear()
     return found
