@@ -4,7 +4,6 @@ The ground below every room. Each class docstring says when it is raised; each m
 person and names the file, the record, the reason and the next step where they are known.
 """
 
-import errno
 import re
 
 
@@ -44,20 +43,18 @@ def _rebuild_reject(reason: str, kind: str) -> RejectDataError:
     return RejectDataError(reason, kind=kind)
 
 
-_MACHINE_ERRNOS = frozenset(
-    {errno.EIO, errno.ENFILE, errno.EMFILE, errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.ENOMEM, errno.ESTALE}
-)
-_OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
+_OS_ERROR_IN_TEXT = re.compile(r"\(os error \d+\)")
 
 
 def is_machine_fault(error: BaseException) -> bool:
     """Whether `error` is the machine's fault rather than the data's.
 
-    Polars reports a full disk as ComputeError "… (os error 28)" with errno None, so the text is read as well.
+    Whatever the kernel refused is not the data's fault: a full disk as little as a permission. Polars reports it as
+    ComputeError "… (os error 28)" with errno None, so the text is read as well; and it raises OSError without either for
+    damaged compressed data, which is the data's.
     """
     if isinstance(error, RetryLaterError | MemoryError):
         return True
-    if isinstance(error, OSError) and error.errno in _MACHINE_ERRNOS:
+    if isinstance(error, OSError) and error.errno is not None:
         return True
-    match = _OS_ERROR_IN_TEXT.search(str(error))
-    return match is not None and int(match.group(1)) in _MACHINE_ERRNOS
+    return _OS_ERROR_IN_TEXT.search(str(error)) is not None

@@ -66,10 +66,12 @@ def _batch_named(views: LedgerViews, name: str) -> str | None:
 
 
 def _deliveries(views: LedgerViews, layout: Layout, name: str) -> list[KnownFile]:
-    """Return the deliveries of a dropped file, by its name below landing, its path, or its last part."""
-    path = Path(name).absolute()
-    if path.is_relative_to(layout.landing):
-        name = str(path.relative_to(layout.landing))
+    """Return the deliveries of a dropped file, by where it rests, its name below landing, or its last part."""
+    for path in (Path(name).absolute(), layout.root / name):
+        if path.is_relative_to(layout.landing):
+            return views.files_named(str(path.relative_to(layout.landing)))
+        if path.is_relative_to(layout.root) and (found := views.files_at(layout.relative(path))):
+            return found
     return views.files_named(name) or views.files_named(Path(name).name)
 
 

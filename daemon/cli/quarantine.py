@@ -12,6 +12,8 @@ from daemon.cli.output import on_terminal, print_json, print_line, print_table, 
 from daemon.cli.roots import find_table, open_ledger, open_root
 from daemon.lake.layout import Layout
 
+_BATCHES = 1000
+"""So many deliveries of one file are looked at, the newest."""
 _COLUMNS = ("domain", "table", "what", "rows", "rule", "reason", "batch_id", "layer", "at", "path")
 
 
@@ -58,7 +60,10 @@ def _wanted(
     views: LedgerViews, layout: Layout, name: str
 ) -> tuple[list[QuarantinedRecords], list[KnownFile], str | None]:
     """Return sets of records, files, and the source file when only its records are wanted."""
-    kind, batch_ids = find_batches(views, layout, name, limit=1_000_000)
+    kind, batch_ids = find_batches(views, layout, name, limit=_BATCHES)
+    if kind == "table":
+        key = find_table(name, views.tables())
+        return views.quarantined(key), views.set_aside(key), None
     wanted = set(batch_ids)
     records = [found for found in views.quarantined() if found.batch_id in wanted]
     files = [file for file in views.set_aside() if file.batch_id in wanted]

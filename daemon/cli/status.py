@@ -4,7 +4,6 @@ Everything comes from the ledger but two things the ledger cannot know: the file
 and whether a daemon works on the root.
 """
 
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +54,7 @@ def show_status(root: Path, *, as_json: bool) -> None:
 
 def _known(views: LedgerViews) -> dict[str, Any]:
     in_flight = views.batches_in_flight()
-    records: Counter[TableKey] = Counter()
-    for found in views.quarantined():
-        records[found.key] += found.rows
-    files = Counter(file.key for file in views.set_aside())
+    records, files = views.quarantined_rows(), views.files_set_aside()
     rows = {(totals.key, totals.layer): totals.rows for totals in views.layers()}
     return {
         "tables": [
@@ -67,8 +63,8 @@ def _known(views: LedgerViews) -> dict[str, Any]:
                 "table": key.table,
                 "rows": {str(layer): rows.get((key, layer), 0) for layer in _LAYERS},
                 "batches_in_flight": in_flight.get(key, 0),
-                "quarantined_records": records[key],
-                "files_set_aside": files[key],
+                "quarantined_records": records.get(key, 0),
+                "files_set_aside": files.get(key, 0),
             }
             for key in views.tables()
         ],

@@ -101,7 +101,7 @@ class Candidates:
     def hint(self, hint: Hint, now: float) -> None:
         """Look at a path that somebody spoke of; a folder is looked through."""
         if hint.is_directory:
-            self._look_through(hint.path, now)
+            self._look_through(hint.path, now, moved=hint.moved)
             return
         try:
             found = os.lstat(hint.path)
@@ -149,9 +149,9 @@ class Candidates:
         for problem in problems:
             log.warning(Event.FILE_IGNORED, reason=problem)
 
-    def _look_through(self, folder: Path, now: float) -> None:
+    def _look_through(self, folder: Path, now: float, *, moved: bool) -> None:
         for found in self._walk(folder):
-            self._look(found, now, moved=False)
+            self._look(found, now, moved=moved)
 
     def _look(self, found: Found, now: float, *, moved: bool) -> None:
         """Judge one path by what the disk shows."""

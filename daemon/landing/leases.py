@@ -7,6 +7,7 @@ refused on most network file systems, and to those who neither own the file nor 
 import errno
 import fcntl
 import os
+import signal
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,9 @@ def lease_answer(path: Path) -> LeaseAnswer:
 
 def _ask(descriptor: int) -> LeaseAnswer:
     try:
+        # who opens the file in the very moment that we hold the lease makes the kernel signal us: by default SIGIO,
+        # which would end the daemon; SIGURG is ignored by whoever does not ask for it
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:

@@ -18,7 +18,7 @@ from daemon.lake.quarantine import write_quarantine
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW
 from daemon.pipeline.results import Place
 
-DATA_ERRORS = (PolarsError, PanicException, ValueError, ArithmeticError)
+DATA_ERRORS = (PolarsError, PanicException, ValueError, ArithmeticError, OSError)
 """What data can make Polars raise. PanicException is a BaseException: `except Exception` would miss it."""
 
 

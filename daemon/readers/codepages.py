@@ -12,6 +12,7 @@ _SINGLE = {"cp1252": 0.15, "mac_roman": 0.05, "cp1250": 0.0, "cp1251": 0.0, "cp8
 """The single-byte pages, each with what it is ahead by being common."""
 _MULTI = ("cp932", "euc_jp", "gb18030", "big5", "euc_kr")
 _FAMILIAR = frozenset("àáâãäåæçèéêëìíîïñòóôõöøùúûüßœÀÁÂÄÅÆÇÈÉÊËÍÎÏÑÒÓÔÖØÙÚÛÜŒªº")
+# ruff: noqa: RUF001 - typographic signs are what this module is about
 _USUAL_SIGNS = frozenset("‘’“”„–—…«»©®°€£§±²³µ·½¼¾¿¡×™•\u00a0")
 _CONVINCING = 0.6
 _LITTLE_EVIDENCE = 8

@@ -23,7 +23,7 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DamagedRecord:
-    """A record set aside. `row` counts records from 1, `line` physical lines from 1, `byte_offset` bytes from 0.
+    r"""A record set aside. `row` counts records from 1, `line` physical lines from 1, `byte_offset` bytes from 0.
 
     `kind` is a stable snake_case word; `raw` the text as it stood in the file (invalid bytes written as \\xNN).
     """

@@ -101,9 +101,7 @@ def _layout(rows: Sequence[tuple[int, Row]], options: ReaderOptions) -> Layout:
     return locate_table(SampleReading(Dialect("", ""), records), options)
 
 
-def _reading(
-    source: Source, rows: Sequence[tuple[int, Row]], layout: Layout, note: str, writer: RowWriter
-) -> Reading:
+def _reading(rows: Sequence[tuple[int, Row]], layout: Layout, note: str, writer: RowWriter) -> Reading:
     below = [row for number, row in rows if number > layout.skip]
     for number, row in enumerate(below, 1):
         writer.add(number, row)

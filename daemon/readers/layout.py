@@ -10,10 +10,11 @@ from pathlib import Path
 
 from daemon.catalog.contract import ReaderOptions
 from daemon.readers.dialect import Dialect
+from daemon.readers.headerrepair import DamagedHeader
 from daemon.readers.headers import column_names, numbered_names
 from daemon.readers.lines import sample_lines
 from daemon.readers.records import Record
-from daemon.readers.shapes import EMPTY, TEXT, column_shape, is_year, misnames, shape_of
+from daemon.readers.shapes import EMPTY, TEXT, column_shape, is_year, shape_of
 from daemon.readers.sniff import REMARKS, SampleReading, UnknownLayoutError, read_sample
 
 _SAMPLE_LINES = 300
@@ -75,7 +76,7 @@ class _Verdict:
             for look, (cell, shape) in zip(found, self.telling, strict=True)
         )
         self.breaking = sum(
-            look != EMPTY and look != shape for look, (_, shape) in zip(found, self.telling, strict=True)
+            look not in (EMPTY, shape) for look, (_, shape) in zip(found, self.telling, strict=True)
         )
 
     @property
@@ -118,29 +119,32 @@ class _Table:
 
     def layout(self) -> Layout:
         """The layout of the file this sample begins."""
+        if "header" in self._options.model_fields_set and not self._options.header:
+            return self._without_header("no header, says the contract")
         top = self._top()
-        base = Layout(
+        first = self._records[top]
+        verdict = _Verdict(first.fields, self._shapes)
+        forced = "header" in self._options.model_fields_set
+        if not forced and top and not verdict.header_like and self._is_damaged_header(self._records[top - 1]):
+            return self._with_damaged_header(self._base(top - 1, first.line - 1), self._records[top - 1])
+        if not forced and self._has_no_header(top, verdict):
+            return self._without_header("no header: the first record looks like the others")
+        return self._with_header(top)
+
+    def _base(self, top: int, skip: int) -> Layout:
+        """The layout of a table that begins at record `top`, without a header yet."""
+        starts = [record.raw for record in self._records[:top]]
+        return Layout(
             self._dialect,
             (),
             numbered_names(self._width),
-            self._records[top].line - 1,
+            skip,
             shapes=self._shapes,
             comment=self._options.comment or "",
-            remark=self._remark(top),
-            before=self._before(top),
+            remark=next((mark for mark in REMARKS if any(raw.startswith(mark) for raw in starts)), ""),
+            before=tuple(record for record in self._records[:top] if not self._is_note(record)),
             notes=(f"{top} lines before the table",) if top else (),
         )
-        if "header" in self._options.model_fields_set and not self._options.header:
-            return replace(base, skip=self._options.skip_lines, notes=("no header, says the contract",))
-        verdict = _Verdict(self._records[top].fields, self._shapes)
-        if top and verdict.value_like and self._is_damaged_header(self._records[top - 1]):
-            base = replace(base, before=base.before[:-1])
-        forced = "header" in self._options.model_fields_set
-        if not forced and top and verdict.value_like and self._is_damaged_header(self._records[top - 1]):
-            return self._with_damaged_header(base, self._records[top - 1])
-        if not forced and self._has_no_header(top, verdict):
-            return self._without_header(base)
-        return self._with_header(base, top)
 
     @cached_property
     def _body(self) -> list[list[str]]:
@@ -164,15 +168,6 @@ class _Table:
                 return place
         return right[0]
 
-    def _remark(self, top: int) -> str:
-        """How lines above the table begin that are meant for people, "" when there are none such."""
-        starts = [record.raw for record in self._records[:top]]
-        return next((mark for mark in REMARKS if any(raw.startswith(mark) for raw in starts)), "")
-
-    def _before(self, top: int) -> tuple[Record, ...]:
-        """Records above the table that are more than titles and notes: they are set aside, not passed over."""
-        return tuple(record for record in self._records[:top] if not self._is_note(record))
-
     def _is_note(self, record: Record) -> bool:
         """Whether the record is a line of text above the table: nothing stands behind its first field."""
         if self._options.comment is None and record.raw.startswith(REMARKS):
@@ -190,16 +185,11 @@ class _Table:
         )
         return len(self._body) > 1 and again > len(first) / 2
 
-    def _without_header(self, base: Layout) -> Layout:
+    def _without_header(self, why: str) -> Layout:
         """The table begins with its first record of the right width, however sparsely that is filled."""
         first = next(place for place, record in enumerate(self._records) if len(record.fields) == self._width)
-        notes = (f"{first} lines before the table",) if first else ()
-        return replace(
-            base,
-            skip=self._records[first].line - 1,
-            before=self._before(first),
-            notes=(*notes, "no header: the first record looks like the others"),
-        )
+        base = self._base(first, self._records[first].line - 1)
+        return replace(base, notes=(*base.notes, why))
 
     def _is_damaged_header(self, record: Record) -> bool:
         if record.flaw is not None:
@@ -211,25 +201,23 @@ class _Table:
     def _names_in(self, record: Record) -> list[str]:
         return [cell for cell in record.fields if cell.strip()]
 
-    def _with_header(self, base: Layout, top: int) -> Layout:
+    def _with_header(self, top: int) -> Layout:
         rows = [self._records[top]]
         for record in self._records[top + 1 : top + _MOST_HEADER_ROWS]:
             same_width = len(record.fields) == self._width
             if not same_width or not self._continues_header(rows[-1].fields, record.fields):
                 break
             rows.append(record)
-        parts = [row.fields if row is rows[-1] else _spread(row.fields, rows[-1].fields) for row in rows]
         if top and self._spans_columns(self._records[top - 1], rows[0]):
-            parts.insert(0, _spread(self._records[top - 1].fields, rows[0].fields))
-            base = replace(base, before=base.before[:-1])
-        header = tuple(" ".join(filter(None, map(str.strip, names))) for names in zip(*parts, strict=True))
+            top -= 1
+            rows.insert(0, self._records[top])
         last = rows[-1].last_line
-        where = (
-            f"header in line {last - len(parts) + 1} to {last}"
-            if len(parts) > 1
-            else f"header in line {last}"
-        )
-        return self._named(base, header if len(parts) > 1 else tuple(rows[0].fields), last, where)
+        base = self._base(top, last)
+        if len(rows) == 1:
+            return self._named(base, tuple(rows[0].fields), last, f"header in line {last}")
+        parts = [_spread(row.fields, rows[-1].fields) for row in rows[:-1]] + [rows[-1].fields]
+        header = tuple(" ".join(filter(None, map(str.strip, names))) for names in zip(*parts, strict=True))
+        return self._named(base, header, last, f"header in lines {rows[0].line} to {last}")
 
     def _continues_header(self, header: Sequence[str], below: Sequence[str]) -> bool:
         """Whether the row `below` a header row is one too: no value in it, or it names what merged cells leave open."""
@@ -261,74 +249,26 @@ class _Table:
 
     def _with_damaged_header(self, base: Layout, record: Record) -> Layout:
         """The layout when the line above the data is a header of another width or with a quote out of place."""
+        header = DamagedHeader(record, self._dialect, self._width, self._shapes)
         where = f"header in line {record.line}"
-        if record.flaw is None and self._is_short_of_blanks(record.fields):
+        if header.is_short_of_blanks(self._records):
             width = len(record.fields)
-            named = self._named(
-                base,
-                tuple(record.fields),
-                record.last_line,
-                f"warning: {where} is shorter than the records, which end in blanks",
-            )
+            doubt = f"warning: {where} is shorter than the records, which end in blanks"
+            named = self._named(base, tuple(record.fields), record.last_line, doubt)
             return replace(named, surplus=self._width - width, shapes=self._shapes[:width])
-        literal = self._dialect.parse_literally(record.raw)
-        for repaired, why in self._repairs(record, literal):
-            if len(repaired) == self._width:
-                return self._named(
-                    base, tuple(repaired), record.last_line, f"warning: {where} repaired, {why}"
-                )
+        if (repaired := header.repaired()) is not None:
+            names, how = repaired
+            return self._named(base, tuple(names), record.last_line, f"warning: {where} repaired, {how}")
         if record.flaw is None and len(record.fields) > self._width:
             raise UnknownLayoutError(
                 "header_damaged",
                 f"the header (line {record.line}) names {len(record.fields)} columns, the records have {self._width}; "
                 "correct the header, or the records that lack fields",
             )
-        names = self._placed_names(literal if record.flaw else record.fields)
-        header = tuple(name or numbered for name, numbered in zip(names, base.columns, strict=True))
+        placed = zip(header.placed_names(), base.columns, strict=True)
+        columns = column_names([name or numbered for name, numbered in placed])
         doubt = f"warning: the {where} is damaged and set aside; columns it does not name for certain are numbered"
-        return replace(base, columns=column_names(header), lost_header=record, notes=(*base.notes, doubt))
-
-    def _placed_names(self, names: list[str]) -> list[str]:
-        """The names of a header that lost one delimiter, each at its column if that is certain, "" where it is not.
-
-        Wherever the delimiter was lost, the names before it count from the left and those after it from the right;
-        places where a name would then stand over values it does not speak of are ruled out.
-        """
-        unknown = [""] * self._width
-        if len(names) != self._width - 1:
-            return unknown
-        torn = [
-            place for place, name in enumerate(names) if self._dialect.quote and self._dialect.quote in name
-        ]
-        readings = [[*names[:lost], "", "", *names[lost + 1 :]] for lost in torn or range(len(names))]
-        possible = [reading for reading in readings if not any(map(misnames, reading, self._shapes))]
-        return [found[0] if len(set(found)) == 1 else "" for found in zip(*possible, strict=True)] or unknown
-
-    def _repairs(self, record: Record, literal: list[str]) -> list[tuple[list[str], str]]:
-        repairs = [(literal, "a quote out of place taken as text")] if record.flaw is not None else []
-        repairs.append((self._names_in(record), "empty names left out"))
-        repairs += [
-            (parsed, f"written with another delimiter ({mark!r})")
-            for mark in (",", ";", "\t", "|", " ")
-            if isinstance(parsed := replace(self._dialect, delimiter=mark).parse(record.raw), list)
-        ]
-        return repairs
-
-    def _is_short_of_blanks(self, header: list[str]) -> bool:
-        """Whether the header is whole although the records are wider: they go on with nothing but blanks.
-
-        A header that lost a delimiter looks the same, but its names stand over the wrong columns.
-        """
-        width = len(header)
-        if width > self._width or any(
-            cell.strip() for record in self._records for cell in record.fields[width:]
-        ):
-            return False
-        quote = self._dialect.quote
-        return not any(
-            misnames(name, shape) or (quote and quote in name)
-            for name, shape in zip(header, self._shapes, strict=False)
-        )
+        return replace(base, columns=columns, lost_header=record, notes=(*base.notes, doubt))
 
 
 def _spread(fields: Sequence[str], below: Sequence[str]) -> list[str]:

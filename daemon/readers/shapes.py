@@ -65,10 +65,10 @@ def column_shape(cells: Sequence[str]) -> str:
 
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _NAMED = {
-    **dict.fromkeys(("date", "datum", "fecha", "day"), {"date", "datetime", "number"}),
-    **dict.fromkeys(("time", "timestamp", "hora", "zeit"), {"time", "datetime", "number", "date"}),
-    **dict.fromkeys(("url", "uri", "link", "website", "href"), {"link"}),
-    **dict.fromkeys(("mail", "email"), {"mail"}),
+    **dict.fromkeys(("date", "datum", "fecha", "day"), frozenset({"date", "datetime", "number"})),
+    **dict.fromkeys(("time", "timestamp", "hora", "zeit"), frozenset({"time", "datetime", "number", "date"})),
+    **dict.fromkeys(("url", "uri", "link", "website", "href"), frozenset({"link"})),
+    **dict.fromkeys(("mail", "email"), frozenset({"mail"})),
     **dict.fromkeys(
         ("price", "amount", "qty", "quantity", "count", "total", "cost", "rate", "age", "year"), {"number"}
     ),

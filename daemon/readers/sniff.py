@@ -216,7 +216,7 @@ def _delimiters(lines: Sequence[Line], options: ReaderOptions) -> list[str]:
     everything = "".join(texts)
     found = [mark for mark in _USUAL if mark in everything]
     others = (
-        {mark for mark in texts[0] if not mark.isalnum()} - _NEVER - set(_USUAL) if len(texts) > 2 else set()
+        {mark for mark in texts[0] if not mark.isalnum()} - _NEVER - set(_USUAL) if len(texts) > 2 else set()  # noqa: PLR2004 - two lines may agree by chance
     )
     found += sorted(
         mark for mark in others if sum(mark in text for text in texts) >= _REGULARITY * len(texts)

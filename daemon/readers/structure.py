@@ -49,27 +49,19 @@ def _to_the_closing_quote(chunk: bytes, file: Iterator[bytes], quote: bytes) -> 
 
 
 def measure(path: Path, delimiter: bytes, quote: bytes, skip: int, *, count_lines: bool) -> Structure:
-    """Count over the file at `path` after its first `skip` lines. Without `count_lines` (cheaper) `lines` stays 0 and UTF-8 is
-    left to polars, which raises on what is not.
+    """Count over the file at `path` after its first `skip` lines.
+
+    Without `count_lines` (cheaper) `lines` stays 0 and UTF-8 is left to polars, which raises on what is none.
     """
     found = Structure()
     chunks = whole_records(path, quote, skip)
-    skipped = next(chunks)
-    if skipped.count(b"\r") != skipped.count(b"\r\n"):
-        found.trouble = "a carriage return that ends no line"
-        return found
+    found.trouble = _bare_return(next(chunks))
     for chunk in chunks:
         outside = _outside_quotes(chunk, delimiter, quote) if quote and quote in chunk else chunk
         if outside is None:
             found.trouble = "a quote that neither opens nor closes a field"
-        elif b"\0" in chunk:
-            found.trouble = "a NUL byte"
-        elif b"\r" in outside and outside.count(b"\r") != outside.count(b"\r\n"):
-            found.trouble = "a carriage return that ends no line"
-        elif count_lines and not _is_utf8(chunk):
-            found.trouble = "bytes that are not UTF-8"
-        elif not delimiter and (b"\n\n" in outside or b"\n\r\n" in outside or outside[:1] in b"\r\n"):
-            found.trouble = "a blank line"
+        else:
+            found.trouble = found.trouble or _trouble(chunk, outside, delimiter, utf8=count_lines)
         if found.trouble or outside is None:
             return found
         if delimiter:
@@ -77,6 +69,23 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int, *, count_line
         if count_lines:
             found.lines += outside.count(b"\n") + (not outside.endswith(b"\n"))
     return found
+
+
+def _bare_return(text: bytes) -> str:
+    """Trouble with a carriage return that ends no line: polars strips it from a value or reads no rows at all."""
+    bare = b"\r" in text and text.count(b"\r") != text.count(b"\r\n")
+    return "a carriage return that ends no line" if bare else ""
+
+
+def _trouble(chunk: bytes, outside: bytes, delimiter: bytes, *, utf8: bool) -> str:
+    """What in `chunk` (`outside`: without its quoted fields) polars does not read as it stands, "" for nothing."""
+    if b"\0" in chunk:
+        return "a NUL byte"
+    if utf8 and not _is_utf8(chunk):
+        return "bytes that are not UTF-8"
+    if not delimiter and (b"\n\n" in outside or b"\n\r\n" in outside or outside[:1] in b"\r\n"):
+        return "a blank line"
+    return _bare_return(outside)
 
 
 def _is_utf8(chunk: bytes) -> bool:

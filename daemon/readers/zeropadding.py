@@ -6,7 +6,7 @@ Used by excel.py. Costs nothing for workbooks without such a format.
 import re
 import zipfile
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _LINK = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
@@ -20,13 +20,13 @@ def padded_cells(path: Path, sheet: int) -> dict[tuple[int, int], str]:
         with zipfile.ZipFile(path) as archive:
             lengths = _padded_styles(archive)
             return dict(_cells(archive, _sheet_part(archive, sheet), lengths)) if lengths else {}
-    except (zipfile.BadZipFile, KeyError, IndexError, ElementTree.ParseError):
+    except (zipfile.BadZipFile, KeyError, IndexError, ET.ParseError):
         return {}
 
 
 def _padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
     """The styles whose number format is nothing but zeros, with how many zeros."""
-    root = ElementTree.fromstring(archive.read("xl/styles.xml"))  # noqa: S314 - expat refuses entity bombs
+    root = ET.fromstring(archive.read("xl/styles.xml"))  # noqa: S314 - expat refuses entity bombs
     formats = {
         item.get("numFmtId"): len(item.get("formatCode", ""))
         for item in root.iter(f"{_MAIN}numFmt")
@@ -40,9 +40,9 @@ def _padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
 
 
 def _sheet_part(archive: zipfile.ZipFile, sheet: int) -> str:
-    book = ElementTree.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314 - as above
+    book = ET.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314 - as above
     link = list(book.iter(f"{_MAIN}sheet"))[sheet].get(_LINK)
-    links = ElementTree.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314 - as above
+    links = ET.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314 - as above
     target = next(item.get("Target", "") for item in links if item.get("Id") == link)
     return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
 
@@ -50,7 +50,7 @@ def _sheet_part(archive: zipfile.ZipFile, sheet: int) -> str:
 def _cells(archive: zipfile.ZipFile, part: str, lengths: dict[str, int]) -> list[tuple[tuple[int, int], str]]:
     found = []
     with archive.open(part) as file:
-        for _, cell in ElementTree.iterparse(file):  # noqa: S314 - as above
+        for _, cell in ET.iterparse(file):  # noqa: S314 - as above
             if cell.tag == f"{_MAIN}c" and cell.get("s") in lengths and cell.get("t", "n") == "n":
                 value = cell.findtext(f"{_MAIN}v") or ""
                 place = _CELL.fullmatch(cell.get("r", ""))

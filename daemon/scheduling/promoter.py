@@ -93,7 +93,7 @@ class Promoter:
             return self._isolate(due, error.kind, error.reason, started)
         if isinstance(error, WorkerDiedError | WorkerTimedOutError):
             return self._after_death(due, error, started)
-        if is_machine_fault(error) or isinstance(error, OSError):
+        if is_machine_fault(error):
             return self._again(due, "machine", error)
         log.error(Event.PROMOTION_FAILED, **_about(due), exc_info=error)
         return self._isolate(due, "unexpected", f"{type(error).__name__}: {error}", started)

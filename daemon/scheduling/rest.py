@@ -49,7 +49,15 @@ class RestKeeper:
         staying = [file for file in files if policy != "delete" or file.fate == "set_aside"]
         destinations = self._planned(key, staying, policy)
         self._explain(key, staying, destinations)
-        move_all([(self._layout.root / file.claimed_path, destinations[file.file_id]) for file in staying])
+        moves = [(self._layout.root / file.claimed_path, destinations[file.file_id]) for file in staying]
+        try:
+            move_all([move for move in moves if not self._is_landing(move[1])])
+            move_all([move for move in moves if self._is_landing(move[1])], private=False)
+        except FileExistsError as error:  # somebody put a namesake there since it was chosen: choose again
+            self._ledger.plan(
+                [(id_, None) for id_, path in destinations.items() if str(path) == error.filename2]
+            )
+            raise
         for file in leaving:
             remove_tree(self._layout.root / file.claimed_path)
         self._ledger.at_rest([file.file_id for file in files])
@@ -57,13 +65,14 @@ class RestKeeper:
         log.info(Event.SOURCE_ARCHIVED, domain=key.domain, table=key.table, files=len(files), policy=policy)
         return True
 
+    def _is_landing(self, path: Path) -> bool:
+        return path.is_relative_to(self._layout.landing)
+
     def _policy_of(self, key: TableKey) -> str:
         try:
             return self._contracts.get(key).landing.archive or self._policy
-        except (
-            ContractError
-        ):  # while the contract is broken nobody knows what it would say: keep the file safe
-            return "move"
+        except ContractError:
+            return "move"  # while the contract is broken nobody knows what it would say: keep the file safe
 
     def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, Path]:
         """Each file's destination (absolute), written down before the first move."""

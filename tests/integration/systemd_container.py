@@ -58,7 +58,13 @@ class Container:
 
     def run(self, *words: str | Path, check: bool = True) -> str:
         """Run a command inside; its standard output."""
-        inside = ["nsenter", "-t", str(self.leader), *"-m -u -i -n -p -C --".split(), *map(str, words)]
+        inside = [
+            "nsenter",
+            "-t",
+            str(self.leader),
+            *["-m", "-u", "-i", "-n", "-p", "-C", "--"],
+            *map(str, words),
+        ]
         done = subprocess.run(inside, capture_output=True, text=True, check=False)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(map(str, words))}: {done.stdout}{done.stderr}")
@@ -113,9 +119,15 @@ def _overlay(work: Path) -> Iterator[Path]:
 
 @contextmanager
 def _nspawn(root: Path, binds: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    options = (
-        "--quiet --boot --register=no --keep-unit --private-network --resolv-conf=off --timezone=off".split()
-    )
+    options = [
+        "--quiet",
+        "--boot",
+        "--register=no",
+        "--keep-unit",
+        "--private-network",
+        "--resolv-conf=off",
+        "--timezone=off",
+    ]
     command = [
         "systemd-nspawn",
         f"--directory={root}",

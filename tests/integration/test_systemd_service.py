@@ -44,14 +44,14 @@ class Machine:
         return self.container.run(*words, check=check)
 
     def as_alice(self, script: str) -> list[str]:
-        inside = ["nsenter", "-t", str(self.container.leader), *"-m -u -i -n -p -C --".split()]
+        inside = ["nsenter", "-t", str(self.container.leader), *["-m", "-u", "-i", "-n", "-p", "-C", "--"]]
         return [*inside, "runuser", "-u", "alice", "--", "sh", "-c", script]
 
     def drop(self, name: str, *ids: int, mask: str = "022") -> None:
         """Let alice move a finished file into landing."""
         lines = "\\n".join([HEADER, *(f"{number},{number}.50" for number in ids), ""])
-        target = STATE_DIRECTORY / "landing/sales/orders" / name
-        script = f"umask {mask}; printf '{lines}' > /tmp/{name} && mv /tmp/{name} {target}"
+        folder = STATE_DIRECTORY / "landing/sales/orders"
+        script = f"umask {mask}; cd {folder}; printf '{lines}' > .{name} && mv .{name} {name}"
         subprocess.run(self.as_alice(script), check=True)
 
     def ask(self, *words: str) -> Any:

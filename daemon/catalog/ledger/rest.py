@@ -87,12 +87,12 @@ class RestLedger:
             is not None
         )
 
-    def plan(self, destinations: Sequence[tuple[int, Path]]) -> None:
-        """Write down where each file (by id) is about to be moved."""
+    def plan(self, destinations: Sequence[tuple[int, Path | None]]) -> None:
+        """Write down where each file (by id) is about to be moved; None where that is to be chosen again."""
         with self._store.transaction() as tx:
             tx.execute_many(
                 "UPDATE files SET resting_path = ? WHERE file_id = ?",
-                [(os.fsencode(destination), file_id) for file_id, destination in destinations],
+                [(destination and os.fsencode(destination), file_id) for file_id, destination in destinations],
             )
 
     def at_rest(self, file_ids: Sequence[int]) -> None:

@@ -139,6 +139,22 @@ class LedgerViews:
             for row in rows
         ]
 
+    def quarantined_rows(self) -> dict[TableKey, int]:
+        """Return how many records of each table were set aside; a table without any is absent."""
+        rows = self._store.rows("SELECT domain, table_name, sum(rows) AS rows FROM quarantine GROUP BY 1, 2")
+        return {_key(row): row["rows"] for row in rows}
+
+    def files_set_aside(self) -> dict[TableKey, int]:
+        """Return how many whole files of each table were set aside; a table without any is absent."""
+        rows = self._store.rows(
+            "SELECT domain, table_name, count(*) AS files FROM files WHERE state = 'set_aside' GROUP BY 1, 2"
+        )
+        return {_key(row): row["files"] for row in rows}
+
+    def files_at(self, path: str) -> list[KnownFile]:
+        """Return the dropped files that rest at this path, relative to the root."""
+        return self._files("resting_path = CAST(? AS BLOB) AND at_rest = 1", (path,), None)
+
     def files_of_batch(self, batch_id: str) -> list[KnownFile]:
         """The dropped files of a batch."""
         return self._files("batch_id = ?", (batch_id,), None)

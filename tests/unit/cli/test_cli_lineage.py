@@ -1,6 +1,7 @@
 """`medalliond lineage`: found by batch, by file, by table; hops with their counts."""
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -31,6 +32,16 @@ def test_a_batch_is_found_under_every_name_it_has(orders: Root, run: Run, name: 
 def test_a_file_is_found_by_its_path_in_landing(orders: Root, run: Run) -> None:
     path = orders.layout.landing / "sales" / "orders" / "jan.csv"
     assert json.loads(run("lineage", str(path), "--json", orders).stdout)["kind"] == "file"
+
+
+def test_an_archived_file_is_found_by_where_it_rests(orders: Root, run: Run) -> None:
+    archived = "data/archive/sales/orders/2026-01-02/jan~2.csv"
+    (file,) = orders.ledger.rest.restless(ORDERS, 10)
+    orders.ledger.rest.plan([(file.file_id, Path(archived))])
+    orders.ledger.rest.at_rest([file.file_id])
+    for name in (archived, str(orders.path / archived)):
+        found = json.loads(run("lineage", name, "--json", orders).stdout)
+        assert found["batches"][0]["files"][0]["path"] == archived
 
 
 def test_every_hop_shows_where_its_rows_went(orders: Root, run: Run) -> None:

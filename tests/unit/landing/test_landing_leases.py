@@ -2,6 +2,8 @@ import errno
 import fcntl
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,6 +40,23 @@ def test_the_question_leaves_no_lease_and_no_descriptor_behind(file: Path) -> No
     with file.open("a"):  # a lease left behind would make this wait
         pass
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_writer_who_comes_while_we_ask_does_not_end_the_process(file: Path) -> None:
+    script = f"""
+import os, pathlib, threading, daemon.landing.leases as leases
+path, stopped = pathlib.Path({str(file)!r}), threading.Event()
+def write():
+    while not stopped.is_set():
+        os.close(os.open(path, os.O_WRONLY))
+writer = threading.Thread(target=write)
+writer.start()
+print(len({{leases.lease_answer(path) for _ in range(20_000)}} - {{"unknown"}}))
+stopped.set()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert int(done.stdout) in {1, 2}
 
 
 def test_a_missing_file_is_told_as_missing(tmp_path: Path) -> None:
