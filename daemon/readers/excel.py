@@ -49,9 +49,7 @@ def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str)
     notes = [f"sheet {name!r}", *layout.notes]
     if others:
         notes.append(f"warning: other sheets with rows are not read: {', '.join(map(repr, others))}")
-    return _reading(
-        source, rows, layout, "; ".join(notes), RowWriter(source.name, layout.columns, scratch, stem)
-    )
+    return _reading(rows, layout, "; ".join(notes), RowWriter(source.name, layout.columns, scratch, stem))
 
 
 def _sheets(source: Source, options: ReaderOptions) -> dict[str, list[tuple[int, Row]]]:

@@ -24,6 +24,8 @@ _REGULARITY = 0.9
 _JUDGED_RECORDS = 60
 _NEAR_TIE = 0.93
 _RUN = 5
+_FIRST_LOOK = 60
+"""So many lines choose the dialect, if it then fits the whole sample."""
 _TORN_SHARE = 0.3
 REMARKS = ("#", "//", "%", "--")
 _ESCAPES = r"\\\0^~/`"
@@ -135,8 +137,11 @@ def read_sample(lines: Sequence[Line], options: ReaderOptions) -> SampleReading:
     lines = [line for line in lines if line.text.strip()]
     if not lines:
         raise UnknownLayoutError("empty", "the file holds no record, only blank lines")
-    dialect = _choose(_without_remarks(lines), options)
-    return _reading(lines, dialect, options.comment or "")
+    telling = _without_remarks(lines)
+    reading = _reading(lines, _choose(telling[:_FIRST_LOOK], options), options.comment or "")
+    if reading.damaged and len(telling) > _FIRST_LOOK:
+        reading = _reading(lines, _choose(telling, options), options.comment or "")
+    return reading
 
 
 def _without_remarks(lines: list[Line]) -> list[Line]:
@@ -230,6 +235,8 @@ def _best_quoting(lines: Sequence[Line], delimiter: str, options: ReaderOptions)
     if options.quote is not None:
         return _reading(lines, Dialect(delimiter, options.quote, loose=True), comment)
     usual = _reading(lines, Dialect(delimiter), comment)
+    if not usual.damaged and usual.width > 1:
+        return usual
     candidates = [usual]
     candidates += [_reading(lines, dialect, comment) for dialect in _single_quotes(lines, delimiter)]
     if usual.flawed:

@@ -140,6 +140,7 @@ class Promoter:
             self._publish_generation(task, outcome.generation)
         for batch in (*outcome.items, *outcome.rewritten):
             write_transition(self._layout, batch.transition)
+            self._ledger.promotions.filed([batch.transition.transition_id])
             _tell(batch)
         for warning in outcome.warnings:
             log.warning(Event.CHECK_WARNED, domain=task.key.domain, table=task.key.table, warning=warning)

@@ -35,4 +35,5 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
+        self.promotions.flush()
         self._store.close()

@@ -5,7 +5,9 @@ it, whose `planned_at` later becomes `_ingested_at`; so a hop done again after a
 """
 
 import os
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from daemon.catalog.promotion import (
     TableKey,
 )
 from daemon.catalog.transition import Layer, LayerTransitionLog
+from daemon.errors import RetryLaterError
 
 
 class StaleSourceError(Exception):
@@ -47,6 +50,8 @@ class PromotionLedger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._filed: list[str] = []
+        self._lock = threading.Lock()
 
     def unstaged(self, key: TableKey) -> int:
         """Batches of a table that wait to be staged: landing holds back while there are some, so that batches grow."""
@@ -199,6 +204,7 @@ class PromotionLedger:
         made.
         """
         with self._store.transaction() as tx:
+            self._flush(tx)
             for item in task.items:
                 if item.source != (
                     None
@@ -324,12 +330,20 @@ class PromotionLedger:
         return [LayerTransitionLog.model_validate_json(row["record"]) for row in rows]
 
     def filed(self, transition_ids: Iterable[str]) -> None:
-        """Remember that these lineage files are written."""
-        with self._store.transaction() as tx:
-            tx.execute_many(
-                "UPDATE transitions SET filed = 1 WHERE transition_id = ?",
-                [(name,) for name in transition_ids],
-            )
+        """Remember that these lineage files are written; made durable by the next commit, or `flush`."""
+        with self._lock:
+            self._filed.extend(transition_ids)
+
+    def flush(self) -> None:
+        """Make durable what `filed` was told. What the disk refuses here is looked at again at the next start."""
+        if self._filed:
+            with suppress(RetryLaterError), self._store.transaction() as tx:
+                self._flush(tx)
+
+    def _flush(self, tx: Store) -> None:
+        with self._lock:
+            names, self._filed = self._filed, []
+        tx.execute_many("UPDATE transitions SET filed = 1 WHERE transition_id = ?", [(name,) for name in names])
 
 
 def plan(
