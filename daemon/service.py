@@ -22,6 +22,7 @@ from daemon.catalog.ledger import Ledger
 from daemon.catalog.ledger.lock import RootLock
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
+from daemon.errors import ContractError
 from daemon.events import Event
 from daemon.lake.durable import make_directories
 from daemon.lake.layout import Layout
@@ -49,6 +50,11 @@ _CONTRACTS = 2.0
 """Seconds between two looks at the contracts and transforms."""
 _BLIND = 30.0
 """Seconds a watcher may stay blind although it is rebuilt; then systemd is left to restart the service."""
+_LOOK = 0.02
+"""Seconds between two looks at how far a drain is."""
+_STUCK = 2.0
+"""Seconds beyond `settle` after which a drain gives up on files that do not become ready: somebody still has them open,
+their done-marker is missing, or their contract is broken."""
 _PATIENCE = 10.0
 """Drain waits for a retry that is due within this many seconds, and gives up on the others."""
 _FAILING = 3
@@ -107,14 +113,24 @@ class Service:
         with self._signals(), self._parts() as parts:
             parts.intake.sweep()
             parts.intake.start()
-            while not self._stop.wait(0.02):
-                report(parts.progress())
-                if parts.intake.is_idle and parts.chain.is_idle and not parts.retries_soon():
-                    break
-            report(parts.progress())
+            self._watch_drain(parts, report)
             status = 0 if parts.chain.is_done and parts.intake.is_idle else _FAILING
             self._stopping()
         return 1 if self._failure else status
+
+    def _watch_drain(self, parts: "_Parts", report: Callable[[DrainProgress], None]) -> None:
+        """Return when nothing is left to do, or nothing has moved for longer than a file may need to settle."""
+        patience = self._settings.settle + _STUCK
+        moved_at, before = time.monotonic(), None
+        while not self._stop.wait(_LOOK):
+            progress = parts.progress()
+            report(progress)
+            if progress != before:
+                moved_at, before = time.monotonic(), progress
+            if not parts.chain.is_idle or parts.retries_soon():
+                moved_at = time.monotonic()
+            elif parts.intake.is_idle or time.monotonic() - moved_at > patience:
+                return
 
     @contextmanager
     def _parts(self) -> Iterator["_Parts"]:
@@ -276,7 +292,13 @@ class _Parts:
         return next((name for name, well in wells.items() if not well), None)
 
     def _limit(self, key: TableKey) -> tuple[int, int]:
-        limits, defaults = self.contracts.get(key).landing.batch, self._settings.batch
+        defaults = self._settings.batch
+        try:
+            limits = self.contracts.get(key).landing.batch
+        except (
+            ContractError
+        ):  # the batch is parked until the contract is mended; its size then does not matter
+            return defaults.max_files, defaults.max_bytes
         return limits.max_files or defaults.max_files, limits.max_bytes or defaults.max_bytes
 
 

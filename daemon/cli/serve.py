@@ -19,6 +19,9 @@ from daemon.logs import configure
 from daemon.service import DrainProgress, Service
 from daemon.settings import Settings, load_settings
 
+_FAILING = 3
+"""What a drain returns when something is left that fails."""
+
 LogFormat = Literal["json", "console"] | None
 LogLevel = Literal["debug", "info", "warning", "error"] | None
 
@@ -97,5 +100,5 @@ class _DrainDisplay:
         """Say in one line what came of it."""
         files = "1 file" if self._done == 1 else f"{self._done:,} files"
         self._console.print(f"{files} done; there are {self._rows:,} rows in gold.")
-        if status:
+        if status == _FAILING:
             self._console.print("Something still fails: `medalliond status` says what, and what to do.")

@@ -64,10 +64,15 @@ def install(root: Path, *, user: bool, into: Path | None, force: bool) -> None:
     units = {folder / name: unit(name, made_for) for name in UNITS}
     if not force:
         _refuse_edited(units)
-    make_directories(folder)
-    for path, text in units.items():
-        write_bytes(path, text.encode())
-        print_line(f"wrote {path}")
+    try:
+        make_directories(folder)
+        for path, text in units.items():
+            write_bytes(path, text.encode())
+            print_line(f"wrote {path}")
+    except PermissionError as error:
+        raise WrongRequestError(
+            f"{folder}: you may not write there. Say it as root, or add --user for a service of your own."
+        ) from error
     print_line()
     for line in _next_steps(made_for):
         print_line(line)

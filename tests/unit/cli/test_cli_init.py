@@ -49,3 +49,13 @@ def test_the_sample_lies_in_landing_and_its_contracts_are_good(tmp_path: Path, r
     ]
     assert "medalliond drain" in found.stdout
     assert "3 contracts: nothing wrong" in run("contract", "check", "--root", str(tmp_path)).stdout
+
+
+def test_every_file_of_the_package_is_packed() -> None:
+    repository = Path(__file__).parents[3]
+    setup = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packed = {path for glob in setup["package-data"]["daemon"] for path in (repository / "daemon").glob(glob)}
+    for folder in ("sample", "units"):
+        needed = [path for path in (repository / "daemon/cli" / folder).rglob("*") if path.is_file()]
+        assert needed
+        assert set(needed) <= packed

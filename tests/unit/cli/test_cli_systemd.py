@@ -1,5 +1,6 @@
 """`medalliond systemd install` and the units: what they say, that systemd takes them, that no copy drifts."""
 
+import errno
 import os
 import shutil
 import subprocess
@@ -155,6 +156,19 @@ def test_a_service_needs_an_installed_program(
     found = run("systemd", "install", "--root", str(tmp_path), "--into", str(tmp_path))
     assert found.exit_code == 1
     assert "pip install" in found.stderr
+
+
+@pytest.mark.usefixtures("program")
+def test_who_may_not_write_there_is_told_of_the_other_way(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+
+    monkeypatch.setattr("daemon.cli.systemd.make_directories", refuse)
+    found = run("systemd", "install", "--root", str(tmp_path), "--into", str(tmp_path / "units"))
+    assert found.exit_code == 1
+    assert "--user" in found.stderr
 
 
 @needs_systemd
