@@ -6,6 +6,7 @@ copies); here single lines of them are replaced or left out.
 
 import os
 import pwd
+import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -154,28 +155,30 @@ def _refuse_edited(units: Mapping[Path, str]) -> None:
 
 
 def _next_steps(made_for: Installation) -> list[str]:
-    root, user = made_for.root, made_for.user
-    control, log = ("systemctl --user", "journalctl --user") if user is None else ("systemctl", "journalctl")
+    root, user = shlex.quote(str(made_for.root)), made_for.user
+    option = " --user" if user is None else ""
     steps = ["What is left to do:"]
     if user is not None and not _exists(user):
-        steps.append(
-            f"  useradd --system --home-dir {root} --no-create-home --shell /usr/sbin/nologin {user}"
-        )
-    if not (root / "landing").is_dir():
-        steps.append(f"  medalliond init {root}" + (f" && chown -R {user}: {root}" if user else ""))
-    steps += [f"  {control} daemon-reload", f"  {control} enable --now medalliond"]
+        steps.append(f"  useradd --system --home-dir {root} --shell /usr/sbin/nologin {user}")
+    if not (made_for.root / "landing").is_dir():
+        steps.append(f"  medalliond init {root}")
+    if user is not None and (not made_for.root.is_dir() or made_for.root.stat().st_uid == 0):
+        steps.append(f"  chown -R {user}: {root}")
     if user is None:
-        steps.append("  loginctl enable-linger          # so that it runs while you are logged out")
+        steps.append("  loginctl enable-linger    # it runs while you are logged out, too")
     steps += [
+        f"  systemctl{option} daemon-reload",
+        f"  systemctl{option} enable --now medalliond",
         "",
-        f"What it does:             {control} status medalliond",
-        f"Its log, a JSON object a line:  {log} -u medalliond -f -o cat",
-        f"Another root:             {control} enable --now medalliond@$(systemd-escape --path /another/root)",
+        "Good to know:",
+        f"  systemctl{option} status medalliond",
+        f"  journalctl{option} -u medalliond -f -o cat    # its log, a JSON object a line",
+        f"  systemctl{option} enable --now medalliond@$(systemd-escape --path /another/root)",
     ]
     if user is not None:
-        steps.append(f"Who may drop files: the group of {user}, after chmod -R g+ws {root}/landing")
+        steps.append(f"  chmod -R g+rwxs {root}/landing    # the group of {user} may drop files")
         if not made_for.hidden_homes:
-            steps.append(f"Mind that {user} must be able to reach {root} and to run {made_for.program}.")
+            steps.append(f"  {user} must be able to reach {root} and to run {made_for.program}")
     return steps
 
 

@@ -23,6 +23,7 @@ _JUDGED_RECORDS = 100
 _MOST_HEADER_ROWS = 4
 _FILLED_SHARE = 0.6
 _MOST_PREAMBLE = 40
+_BODY_TO_TELL = 3
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ class _Table:
         filled = [place for place, cell in enumerate(below) if cell.strip()]
         return (
             bool(open_places)
+            and len(self._body) >= _BODY_TO_TELL
             and set(open_places) <= set(filled)
             and len(filled) < self._width
             and not any(_Verdict([below[place]], [self._shapes[place]]).conforming for place in filled)

@@ -70,7 +70,8 @@ _NAMED = {
     **dict.fromkeys(("url", "uri", "link", "website", "href"), frozenset({"link"})),
     **dict.fromkeys(("mail", "email"), frozenset({"mail"})),
     **dict.fromkeys(
-        ("price", "amount", "qty", "quantity", "count", "total", "cost", "rate", "age", "year"), frozenset({"number"})
+        ("price", "amount", "qty", "quantity", "count", "total", "cost", "rate", "age", "year"),
+        frozenset({"number"}),
     ),
 }
 

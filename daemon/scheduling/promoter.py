@@ -14,8 +14,7 @@ import structlog
 from daemon.catalog.contract import Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import Ledger
-from daemon.catalog.ledger.promotions import DuePromotion, StaleSourceError
+from daemon.catalog.ledger import DuePromotion, Ledger, StaleSourceError
 from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTask, TableKey
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
@@ -135,12 +134,12 @@ class Promoter:
         return task
 
     def _commit(self, due: DuePromotion, task: PromotionTask, outcome: PromotionOutcome) -> Step:
-        done = self._ledger.promotions.commit(task, outcome, new_id, utc_now())
+        done = self._ledger.outcomes.commit(task, outcome, new_id, utc_now())
         if outcome.generation != task.generation:
             self._publish_generation(task, outcome.generation)
         for batch in (*outcome.items, *outcome.rewritten):
             write_transition(self._layout, batch.transition)
-            self._ledger.promotions.filed([batch.transition.transition_id])
+            self._ledger.outcomes.filed([batch.transition.transition_id])
             _tell(batch)
         for warning in outcome.warnings:
             log.warning(Event.CHECK_WARNED, domain=task.key.domain, table=task.key.table, warning=warning)
@@ -164,7 +163,7 @@ class Promoter:
 
     def _again(self, due: DuePromotion, kind: str, error: Exception) -> Step:
         """Leave the promotion planned, and try it again later."""
-        self._ledger.promotions.retry(due, kind, str(error), utc_now())
+        self._ledger.outcomes.retry(due, kind, str(error), utc_now())
         parked = kind == "contract"
         seconds = (self._backoff.park if parked else self._backoff.hold)(due.group_id, kind)
         event = Event.BATCH_PARKED if parked else Event.PROMOTION_RETRIED
@@ -199,12 +198,12 @@ class Promoter:
         record = self._failed(due, reason, started)
         if due.file_count > 1:
             halves = (new_id(), new_id())
-            self._ledger.promotions.split(due, record, halves, new_id)
+            self._ledger.outcomes.split(due, record, halves, new_id)
             log.warning(
                 Event.BATCH_SPLIT, **_about(due), into=halves, files=due.file_count, kind=kind, reason=reason
             )
         else:
-            self._ledger.promotions.set_aside(due, record, kind, reason)
+            self._ledger.outcomes.set_aside(due, record, kind, reason)
             log.warning(Event.BATCH_FAILED, **_about(due), kind=kind, reason=reason)
         write_transition(self._layout, record)
         return Step(ran=True, settled=True, withdrawn=True)

@@ -26,13 +26,13 @@ def recover(ledger: Ledger, layout: Layout) -> None:
     for totals in ledger.views.layers():
         point_link(layout, totals.layer, totals.key, totals.generation)
     lineage = 0
-    unfiled = ledger.promotions.unfiled()
+    unfiled = ledger.outcomes.unfiled()
     for transition in unfiled:
         path = transition_path(layout, transition.transition_id)
         if not path.exists() or not path.stat().st_size:
             write_transition(layout, transition)
             lineage += 1
-    ledger.promotions.filed([transition.transition_id for transition in unfiled])
+    ledger.outcomes.filed([transition.transition_id for transition in unfiled])
     log.info(
         Event.RECOVERY_COMPLETED,
         batches=sum(ledger.views.batches_in_flight().values()),

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -71,6 +72,33 @@ def test_the_sample_becomes_gold_tables_that_can_be_asked_and_traced(medalliond:
     for log in batch["transitions"]:
         accounted = log["row_count_out"] + log["rows_quarantined"] + log["rows_deduplicated"]
         assert log["row_count_in"] == accounted + log["rows_filtered"]
+
+
+def test_a_terminal_sees_progress_and_the_outcome_of_a_drain(medalliond: Medalliond, tmp_path: Path) -> None:
+    assert medalliond("init", "--sample").returncode == 0
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command("drain"),
+        cwd=tmp_path,
+        env=environment(TERM="xterm", COLUMNS="120"),
+        stdout=theirs,
+        stderr=theirs,
+    ) as drain:
+        os.close(theirs)
+        shown = b"".join(iter(lambda: _read(ours), b"")).decode()
+    os.close(ours)
+    assert drain.returncode == 0
+    assert "3/3" in shown
+    assert "3 files done; there are 99 rows in gold." in shown
+    assert "batch_completed" not in shown
+
+
+def _read(terminal: int) -> bytes:
+    """Read what a terminal shows; a terminal that nobody writes to any more is at its end."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
 
 
 def test_a_drain_of_nothing_is_done_at_once(medalliond: Medalliond) -> None:

@@ -4,12 +4,14 @@ Needs root, systemd-nspawn (package systemd-container) and nsenter. Nothing of t
 container writes goes into a tmpfs that is unmounted at the end.
 """
 
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -82,6 +84,7 @@ def booted(work: Path, prepare: Callable[[Path], None]) -> Iterator[Container]:
     `prepare` may change its root before it boots.
     """
     with ExitStack() as stack:
+        stack.enter_context(_alone())
         root = stack.enter_context(_overlay(work))
         program = root / PROGRAM.relative_to("/")
         program.parent.mkdir(parents=True)
@@ -97,6 +100,14 @@ def booted(work: Path, prepare: Callable[[Path], None]) -> Iterator[Container]:
             _nspawn(root, [f"{path}:/opt/medalliond/{name}" for path, name in binds.items()])
         )
         yield Container(root, _leader(nspawn))
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Wait for the containers of other test processes: they would meet in one control group."""
+    with Path(tempfile.gettempdir(), "medalliond-test-systemd.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

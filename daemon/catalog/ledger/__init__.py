@@ -1,6 +1,6 @@
 """The ledger: what arrived, what is planned, what was done; the crash-recovery state of one root.
 
-`Ledger` gathers its parts, one per user of it: `intake` (landing), `promotions` and `rest` (scheduling),
+`Ledger` gathers its parts, one per user of it: `intake` (landing), `promotions`, `outcomes` and `rest` (scheduling),
 `models` (scheduling); `views` serves the command line, read-only.
 """
 
@@ -9,12 +9,13 @@ from typing import Self
 
 from daemon.catalog.ledger.intake import IntakeLedger
 from daemon.catalog.ledger.models import ModelLedger
-from daemon.catalog.ledger.promotions import PromotionLedger
+from daemon.catalog.ledger.outcomes import OutcomeLedger, StaleSourceError
+from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
 from daemon.catalog.ledger.rest import RestLedger
 from daemon.catalog.ledger.store import IllegalChangeError, Store
 from daemon.catalog.ledger.views import LedgerViews
 
-__all__ = ["IllegalChangeError", "Ledger", "LedgerViews"]
+__all__ = ["DuePromotion", "IllegalChangeError", "Ledger", "LedgerViews", "StaleSourceError"]
 
 
 class Ledger:
@@ -24,6 +25,7 @@ class Ledger:
         self._store = store
         self.intake = IntakeLedger(store)
         self.promotions = PromotionLedger(store)
+        self.outcomes = OutcomeLedger(store, self.promotions)
         self.rest = RestLedger(store)
         self.models = ModelLedger(store)
         self.views = LedgerViews(store)
@@ -35,5 +37,5 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file."""
-        self.promotions.flush()
+        self.outcomes.flush()
         self._store.close()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from daemon.catalog.ledger.promotions import plan
+from daemon.catalog.ledger.planning import plan
 from daemon.catalog.ledger.store import Row, Store
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer

@@ -7,7 +7,7 @@ dirty flag can be lost.
 import json
 from collections.abc import Mapping, Sequence
 
-from daemon.catalog.ledger.promotions import place, record
+from daemon.catalog.ledger.outcomes import place, record
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import BatchOutcome, TableKey
 from daemon.catalog.transition import Layer
@@ -46,7 +46,9 @@ class ModelLedger:
         row = self._store.row("SELECT * FROM models WHERE domain = ? AND table_name = ?", model)
         if row is None or not row["batch_id"]:
             return True
-        return bool(row["contract_version"] != contract_version) or json.loads(row["inputs"]) != dict(versions)
+        return bool(row["contract_version"] != contract_version) or json.loads(row["inputs"]) != dict(
+            versions
+        )
 
     def commit(self, model: TableKey, outcome: BatchOutcome, versions: Mapping[str, int]) -> None:
         """Make a refreshed model the truth. `versions` are those read before the refresh began."""

@@ -92,7 +92,10 @@ class RestLedger:
         with self._store.transaction() as tx:
             tx.execute_many(
                 "UPDATE files SET resting_path = ? WHERE file_id = ?",
-                [(destination and os.fsencode(destination), file_id) for file_id, destination in destinations],
+                [
+                    (destination and os.fsencode(destination), file_id)
+                    for file_id, destination in destinations
+                ],
             )
 
     def at_rest(self, file_ids: Sequence[int]) -> None:

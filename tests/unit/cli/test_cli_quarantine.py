@@ -26,7 +26,7 @@ def set_aside(root: Root, name: str, reason: str) -> None:
             "errors": [reason],
         }
     )
-    root.ledger.promotions.set_aside(due, log, "unreadable", reason)
+    root.ledger.outcomes.set_aside(due, log, "unreadable", reason)
 
 
 def test_the_list_counts_records_by_rule_and_names_files(orders: Root, run: Run) -> None:

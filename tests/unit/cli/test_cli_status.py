@@ -37,7 +37,7 @@ def test_a_batch_on_its_way_is_in_flight(orders: Root, run: Run) -> None:
 
 def test_a_failure_is_shown_with_its_error_and_the_next_step(root: Root, run: Run) -> None:
     root.claim(ORDERS, "sales/orders/jan.csv")
-    root.ledger.promotions.retry(root.due(ORDERS, Layer.STAGED), "machine", "No space left on device", NOW)
+    root.ledger.outcomes.retry(root.due(ORDERS, Layer.STAGED), "machine", "No space left on device", NOW)
     (failure,) = report(run, root)["failures"]
     assert failure["error"] == "No space left on device"
     assert "tried again by itself" in failure["next_step"]

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from daemon.catalog.contract import Contract
-from daemon.catalog.ledger import IllegalChangeError, Ledger, LedgerViews
+from daemon.catalog.ledger import DuePromotion, IllegalChangeError, Ledger, LedgerViews, StaleSourceError
 from daemon.catalog.ledger.intake import ClaimIntent
-from daemon.catalog.ledger.promotions import DuePromotion, StaleSourceError
 from daemon.catalog.promotion import (
     BatchOutcome,
     FileOutcome,
@@ -43,9 +42,7 @@ class World:
     def claim(self, *names: str, batch_id: str | None = None) -> str:
         batch_id = batch_id or self.new_id()
         self.intend(batch_id, *names)
-        self.ledger.intake.confirm(
-            batch_id, dict.fromkeys(range(len(names)), (10, 1)), self.new_id(), NOW
-        )
+        self.ledger.intake.confirm(batch_id, dict.fromkeys(range(len(names)), (10, 1)), self.new_id(), NOW)
         return batch_id
 
     def intend(self, batch_id: str, *names: str) -> None:
@@ -70,7 +67,7 @@ class World:
     ) -> list[str]:
         task = PromotionTask(self.path, KEY, due.target, due.items, Contract(), 1, 1)
         outcome = PromotionOutcome(items, rewritten, generation=2 if rewritten else 1)
-        return self.ledger.promotions.commit(task, outcome, self.new_id, NOW)
+        return self.ledger.outcomes.commit(task, outcome, self.new_id, NOW)
 
     def outcome(self, due: DuePromotion, item: PromotionItem, rows: int) -> BatchOutcome:
         files = tuple(FileOutcome(file.file_id, f"sha-{file.name}", rows, "staged") for file in item.sources)
@@ -179,7 +176,7 @@ def test_contents_already_taken_are_known_by_their_hash(world: World) -> None:
 
 def test_a_failed_attempt_is_counted_and_the_promotion_stays_due(world: World) -> None:
     batch = world.claim("a.csv")
-    world.ledger.promotions.retry(world.due(Layer.STAGED), "worker_died", "exit code -9", NOW)
+    world.ledger.outcomes.retry(world.due(Layer.STAGED), "worker_died", "exit code -9", NOW)
     due = world.due(Layer.STAGED)
     assert (due.deaths, due.items[0].attempt) == (1, 2)
     (failure,) = world.ledger.views.failures()
@@ -191,7 +188,7 @@ def test_a_batch_is_split_into_halves_that_start_again_from_landing(world: World
     world.climb(Layer.STAGED)
     due = world.due(Layer.BRONZE)
     log = transition(due.items[0].transition_id, batch, Layer.BRONZE, 0)
-    world.ledger.promotions.split(due, log, ("h1", "h2"), world.new_id)
+    world.ledger.outcomes.split(due, log, ("h1", "h2"), world.new_id)
     assert [file.name for file in world.ledger.views.files_of_batch("h1")] == ["b.csv", "a.csv"]
     assert [file.state for file in world.ledger.views.files_of_batch("h2")] == ["claimed"]
     assert world.ledger.promotions.published(KEY, Layer.STAGED) == ()
@@ -204,7 +201,7 @@ def test_setting_a_batch_aside_takes_back_what_it_published(world: World) -> Non
     world.climb(Layer.STAGED)
     due = world.due(Layer.BRONZE)
     log = transition(due.items[0].transition_id, batch, Layer.BRONZE, 0)
-    world.ledger.promotions.set_aside(due, log, "check_failed", "total is negative")
+    world.ledger.outcomes.set_aside(due, log, "check_failed", "total is negative")
     (file,) = world.ledger.views.set_aside()
     assert (file.name, file.kind, file.reason) == ("a.csv", "check_failed", "total is negative")
     assert [totals.rows for totals in world.ledger.views.layers()] == [0]

@@ -1,0 +1,289 @@
+"""The ledger's part for what promotions did: committed, failed, split, set aside. Called by scheduling.
+
+A hop commits in one transaction: the new state, the whole transition record, and the plan of the hop above it, whose
+`planned_at` later becomes `_ingested_at`; so a hop done again after a crash writes the same rows.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from daemon.catalog.ledger.planning import plan, plan_group
+from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
+from daemon.catalog.ledger.store import Store
+from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTask, TableKey
+from daemon.catalog.transition import Layer, LayerTransitionLog
+from daemon.errors import RetryLaterError
+
+
+class StaleSourceError(Exception):
+    """The file a promotion read was rewritten meanwhile: its outcome is void, the promotion is still due."""
+
+
+class OutcomeLedger:
+    """What became of promotions."""
+
+    def __init__(self, store: Store, promotions: PromotionLedger) -> None:
+        self._store = store
+        self._promotions = promotions
+        self._filed: list[str] = []
+        self._lock = threading.Lock()
+
+    def commit(
+        self, task: PromotionTask, outcome: PromotionOutcome, new_id: Callable[[], str], now: datetime
+    ) -> list[str]:
+        """Make a promotion's outcome the truth, and plan the hop above.
+
+        Returns the batches that are done by it.
+
+        Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
+        made.
+        """
+        with self._store.transaction() as tx:
+            self._flush(tx)
+            for item in task.items:
+                if item.source != (
+                    None
+                    if task.target is Layer.STAGED
+                    else self._promotions.layer_file(task.key, task.target.below, item.batch_id)
+                ):
+                    raise StaleSourceError(item.transition_id)
+                tx.execute(
+                    "UPDATE promotions SET state = 'done', error = NULL, error_kind = NULL WHERE transition_id = ?",
+                    (item.transition_id,),
+                )
+            for batch in (*outcome.items, *outcome.rewritten):
+                record(tx, batch.transition)
+                place(tx, task.key, task.target, batch)
+                _settle_files(tx, batch)
+                _note_quarantine(tx, batch, now)
+            tx.execute(
+                "UPDATE layers SET generation = ?, version = version + 1 "
+                "WHERE domain = ? AND table_name = ? AND layer = ?",
+                (outcome.generation, *task.key, task.target),
+            )
+            return _go_on(tx, task, outcome, new_id, now)
+
+    def retry(self, due: DuePromotion, kind: str, error: str, now: datetime) -> None:
+        """Write down a failed attempt; the promotion stays planned.
+
+        `kind` worker_died and timed_out count as deaths.
+        """
+        death = int(kind in {"worker_died", "timed_out"})
+        with self._store.transaction() as tx:
+            for item in due.items:
+                tx.execute(
+                    "INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?)",
+                    (item.transition_id, item.attempt, now.isoformat(), kind, error),
+                )
+                tx.execute(
+                    "UPDATE promotions SET attempt = attempt + 1, deaths = deaths + ?, error_kind = ?, error = ? "
+                    "WHERE transition_id = ?",
+                    (death, kind, error, item.transition_id),
+                )
+
+    def split(
+        self, due: DuePromotion, log: LayerTransitionLog, halves: Sequence[str], new_id: Callable[[], str]
+    ) -> None:
+        """Give the files of a failing batch to new batches, half to each, to find the one that fails.
+
+        What the batch published is taken back; `halves` are the ids of the two new batches.
+        """
+        batch_id = due.items[0].batch_id
+        with self._store.transaction() as tx:
+            record(tx, log)
+            self._withdraw(tx, due.key, batch_id)
+            files = tx.rows(
+                "SELECT file_id FROM files WHERE batch_id = ? AND state IN ('claimed', 'staged') ORDER BY ordinal",
+                (batch_id,),
+            )
+            middle = (len(files) + 1) // 2
+            for half, part in zip(halves, (files[:middle], files[middle:]), strict=True):
+                tx.execute(
+                    "INSERT INTO batches (batch_id, domain, table_name, state, parent, created_at) "
+                    "VALUES (?, ?, ?, 'open', ?, ?)",
+                    (half, *due.key, batch_id, log.completed_at.isoformat()),
+                )
+                tx.execute_many(
+                    "UPDATE files SET batch_id = ? WHERE file_id = ?",
+                    [(half, row["file_id"]) for row in part],
+                )
+                tx.execute(
+                    "UPDATE files SET state = 'claimed' WHERE batch_id = ? AND state = 'staged'", (half,)
+                )
+                plan(tx, half, Layer.STAGED, new_id(), log.completed_at)
+            tx.execute("UPDATE batches SET state = 'split' WHERE batch_id = ?", (batch_id,))
+
+    def set_aside(self, due: DuePromotion, log: LayerTransitionLog, kind: str, reason: str) -> None:
+        """Give up on a batch whose data is bad: its files are set aside, what it published is taken back."""
+        batch_id = due.items[0].batch_id
+        with self._store.transaction() as tx:
+            record(tx, log)
+            self._withdraw(tx, due.key, batch_id)
+            tx.execute(
+                "UPDATE files SET state = 'set_aside', kind = ?, reason = ? "
+                "WHERE batch_id = ? AND state IN ('claimed', 'staged')",
+                (kind, reason, batch_id),
+            )
+            tx.execute(
+                "UPDATE batches SET state = 'set_aside', done_at = ? WHERE batch_id = ?",
+                (log.completed_at.isoformat(), batch_id),
+            )
+
+    def _withdraw(self, tx: Store, key: TableKey, batch_id: str) -> None:
+        """Take a batch's files out of its layers; the files themselves go once this has committed."""
+        tx.execute(
+            "UPDATE promotions SET state = 'failed' WHERE batch_id = ? AND state = 'planned'", (batch_id,)
+        )
+        for layer in (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD):
+            file = self._promotions.layer_file(key, layer, batch_id)
+            # A file may stand published and uncommitted, if a crash came between the two: it goes as well.
+            name = file.name if file else f"{batch_id}.parquet"
+            generation = self._promotions.generation(key, layer)
+            tx.execute(
+                "INSERT OR IGNORE INTO removals VALUES (?, '')",
+                (f"data/.generations/{layer}/{key.domain}/{key.table}/{generation}/{name}",),
+            )
+            if file is None:
+                continue
+            tx.execute(
+                "DELETE FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
+                (*key, layer, batch_id),
+            )
+            tx.execute(
+                "UPDATE layers SET version = version + 1, rows = rows - ?, files = files - 1 "
+                "WHERE domain = ? AND table_name = ? AND layer = ?",
+                (file.rows, *key, layer),
+            )
+        tx.execute("DELETE FROM quarantine WHERE batch_id = ?", (batch_id,))
+
+    def unfiled(self) -> list[LayerTransitionLog]:
+        """Transitions whose lineage file is not known to be written, and the newest thousand, whose may not be durable."""
+        rows = self._store.rows(
+            "SELECT record FROM transitions WHERE filed = 0 UNION "
+            "SELECT record FROM (SELECT record FROM transitions ORDER BY transition_id DESC LIMIT 1000)"
+        )
+        return [LayerTransitionLog.model_validate_json(row["record"]) for row in rows]
+
+    def filed(self, transition_ids: Iterable[str]) -> None:
+        """Remember that these lineage files are written; made durable by the next commit, or `flush`."""
+        with self._lock:
+            self._filed.extend(transition_ids)
+
+    def flush(self) -> None:
+        """Make durable what `filed` was told. What the disk refuses here is looked at again at the next start."""
+        if self._filed:
+            with suppress(RetryLaterError), self._store.transaction() as tx:
+                self._flush(tx)
+
+    def _flush(self, tx: Store) -> None:
+        with self._lock:
+            names, self._filed = self._filed, []
+        tx.execute_many(
+            "UPDATE transitions SET filed = 1 WHERE transition_id = ?", [(name,) for name in names]
+        )
+
+
+def record(tx: Store, log: LayerTransitionLog) -> None:
+    """Insert a transition, within an open transaction."""
+    tx.execute(
+        "INSERT INTO transitions (transition_id, batch_id, domain, table_name, target_layer, status, completed_at, record) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            log.transition_id,
+            log.batch_id,
+            log.domain,
+            log.table,
+            log.target_layer,
+            log.status,
+            log.completed_at.isoformat(),
+            log.model_dump_json(),
+        ),
+    )
+
+
+def place(tx: Store, key: TableKey, layer: Layer, batch: BatchOutcome) -> None:
+    """Put the batch's file into its layer, in the place of the one it had, and keep the layer's totals."""
+    batch_id = batch.transition.batch_id
+    old = tx.row(
+        "SELECT rows FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
+        (*key, layer, batch_id),
+    )
+    new = batch.layer_file
+    if new is None:
+        tx.execute(
+            "DELETE FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
+            (*key, layer, batch_id),
+        )
+    else:
+        tx.execute(
+            "INSERT OR REPLACE INTO layer_files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*key, layer, batch_id, new.name, new.rows, new.size, new.sha256, batch.transition.transition_id),
+        )
+    tx.execute(
+        "INSERT INTO layers (domain, table_name, layer, rows, files) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, files = files + excluded.files",
+        (
+            *key,
+            layer,
+            (new.rows if new else 0) - (old["rows"] if old else 0),
+            int(new is not None) - int(old is not None),
+        ),
+    )
+
+
+def _settle_files(tx: Store, batch: BatchOutcome) -> None:
+    tx.execute_many(
+        "UPDATE files SET state = ?, sha256 = ?, rows = ?, kind = ?, reason = ? WHERE file_id = ?",
+        ((file.fate, file.sha256, file.rows, file.kind, file.reason, file.file_id) for file in batch.files),
+    )
+
+
+def _note_quarantine(tx: Store, batch: BatchOutcome, now: datetime) -> None:
+    log = batch.transition
+    if batch.quarantine_file is None:
+        return
+    tx.execute("DELETE FROM quarantine WHERE path = ?", (batch.quarantine_file,))
+    tx.execute_many(
+        "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            (
+                log.transition_id,
+                log.batch_id,
+                log.domain,
+                log.table,
+                log.target_layer,
+                rule,
+                rows,
+                batch.quarantine_file,
+                now.isoformat(),
+            )
+            for rule, rows in batch.rows_by_rule
+        ),
+    )
+
+
+def _go_on(
+    tx: Store, task: PromotionTask, outcome: PromotionOutcome, new_id: Callable[[], str], now: datetime
+) -> list[str]:
+    """Plan the hop above for what changed, or call the batches done."""
+    above = task.target.above
+    if above is None:
+        done = [batch.transition.batch_id for batch in outcome.items]
+    else:
+        done = [batch.transition.batch_id for batch in outcome.items if batch.layer_file is None]
+        changed = [batch.transition.batch_id for batch in outcome.items if batch.layer_file is not None]
+        changed += [batch.transition.batch_id for batch in outcome.rewritten]
+        plan_group(tx, task.key, above, changed, new_id, now)
+    finished = []
+    for batch_id in done:
+        if tx.execute(
+            "UPDATE batches SET state = 'done', done_at = ? WHERE batch_id = ? AND state = 'open'",
+            (now.isoformat(), batch_id),
+        ):
+            finished.append(batch_id)
+            tx.execute(
+                "UPDATE files SET state = 'ingested' WHERE batch_id = ? AND state = 'staged'", (batch_id,)
+            )
+    return finished

@@ -1,0 +1,108 @@
+"""Damaged records are set aside with their place and reason; their neighbours are read."""
+
+import pytest
+from readers_support import Read
+
+_WHOLE = b"id,name,rate\n1,a,1.5\n2,b,2.5\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        (b"3,c", "too_few_fields"),
+        (b"3,c,3.5,x", "too_many_fields"),
+        (b'3,"c,3.5', "unterminated_quote"),
+        (b'3,"c"c,3.5', "stray_quote"),
+        (b'3,c"c,3.5', "stray_quote"),
+        (b"3,\xff,3.5", "invalid_bytes"),
+    ],
+)
+def test_a_damaged_record_is_set_aside_with_its_line(read: Read, line: bytes, kind: str) -> None:
+    outcome = read(_WHOLE + b"4,\xc3\xa4,4.5\n" * 30 + line + b"\n5,e,5.5\n" + b'6,"f",6.5\n' * 30)
+    (damaged,) = outcome.damaged
+    assert (damaged.kind, damaged.row, damaged.line) == (kind, 33, 34)
+    assert damaged.byte_offset == len(_WHOLE) + 30 * len(b"4,\xc3\xa4,4.5\n")
+    assert damaged.raw == line.decode(errors="backslashreplace")
+    assert "line 34" in damaged.reason
+    assert len(outcome.rows) == 63
+    assert 33 not in outcome.numbers
+    assert outcome.rows[32] == ("5", "e", "5.5")
+
+
+def test_a_quote_that_is_never_closed_costs_its_line_alone(read: Read) -> None:
+    outcome = read(b'a,b\n1,"x\n2,y\n3,z\n' + b"4,w\n" * 20)
+    assert [record.raw for record in outcome.damaged] == ['1,"x']
+    assert outcome.rows[:2] == [("2", "y"), ("3", "z")]
+
+
+def test_two_stray_quotes_do_not_swallow_the_records_between_them(read: Read) -> None:
+    outcome = read(b'a,b,c\n1,"x,y\n2,b,c\n3,"z,w\n' + b"4,u,v\n" * 20)
+    assert [record.line for record in outcome.damaged] == [2, 4]
+    assert ("2", "b", "c") in outcome.rows
+
+
+def test_blank_lines_are_no_records(read: Read) -> None:
+    outcome = read(b"a,b\n\n1,2\n   \n3,4\n\n\n")
+    assert (outcome.rows, outcome.numbers, outcome.damaged) == ([("1", "2"), ("3", "4")], [1, 2], ())
+
+
+def test_damaged_records_count_in_the_row_numbers(read: Read) -> None:
+    outcome = read(b"a,b\n1,2\n3\n5,6\n")
+    assert outcome.numbers == [1, 3]
+
+
+def test_a_file_with_too_much_damage_is_refused_whole(read: Read) -> None:
+    outcome = read(b"a,b\n" + b"1,2\n" * 39 + b"3\n" * 10)
+    assert outcome.refusal.kind == "too_much_damage"
+    assert "10 of 49 records" in outcome.refusal.reason
+    assert outcome.damaged == ()
+    assert not outcome.delivery.frames
+
+
+def test_nine_damaged_records_are_borne_in_a_small_file(read: Read) -> None:
+    outcome = read(b"a,b\n" + b"1,2\n" * 20 + b"3\n" + b"1,2\n" * 4 + b"3\n" * 8 + b"1,2\n")
+    assert (len(outcome.rows), len(outcome.damaged)) == (25, 9)
+
+
+def test_a_file_without_one_whole_record_is_refused(read: Read) -> None:
+    assert read(b'a,b\n1,"x\n').refusal.kind == "too_much_damage"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf", b" \r\n"])
+def test_an_empty_file_is_refused_as_empty(read: Read, content: bytes) -> None:
+    assert read(content).refusal.kind == "empty"
+
+
+def test_blanks_past_the_last_column_in_every_row_are_not_damage(read: Read) -> None:
+    outcome = read(b"id,name\n1,a,\n2,b,\n3,c,\n")
+    assert (outcome.columns, outcome.rows) == (["id", "name"], [("1", "a"), ("2", "b"), ("3", "c")])
+    assert outcome.damaged == ()
+
+
+def test_a_second_table_is_set_aside_and_called_so(read: Read) -> None:
+    outcome = read(b"a,b\n" + b"1,2\n" * 12 + b"x,y,z\n" + b"1,2,3\n" * 12)
+    assert len(outcome.rows) == 12
+    assert {record.kind for record in outcome.damaged} == {"other_table"}
+    assert len(outcome.damaged) == 13
+
+
+def test_a_header_that_comes_again_begins_another_table(read: Read) -> None:
+    outcome = read(b"a,b\n1,2\na,b\n3,4\n")
+    assert outcome.rows == [("1", "2")]
+    assert [record.kind for record in outcome.damaged] == ["other_table", "other_table"]
+
+
+def test_a_table_below_a_blank_line_is_another_table(read: Read) -> None:
+    outcome = read(b"id,name\n1,a\n2,b\n\nyear,total\n2020,7\n")
+    assert outcome.rows == [("1", "a"), ("2", "b")]
+    assert [record.raw for record in outcome.damaged] == ["year,total", "2020,7"]
+
+
+def test_many_rows_spill_to_scratch_and_come_back_in_order(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.readers.frames._MOST_ROWS", 10)
+    body = b"".join(b"%d,x\n" % number for number in range(35))
+    outcome = read(b"a,b\n" + body + b"broken\n")
+    assert [row[0] for row in outcome.rows] == [str(number) for number in range(35)]
+    assert outcome.numbers == list(range(1, 36))

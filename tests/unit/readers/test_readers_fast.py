@@ -1,0 +1,134 @@
+"""Clean delimited files: every value stays the text it was, and the proof notices what polars would not."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from readers_support import Read
+
+from daemon.catalog.contract import ReaderOptions
+from daemon.readers import Source, read_delivery
+from daemon.readers.delivery import Proof
+from daemon.readers.structure import measure
+
+
+def test_every_value_stays_the_text_it_was(read: Read) -> None:
+    outcome = read(b'code,rate,note\n00123,1e5,NA\n00010.00,, x \n"","a""b","1,5"\n')
+    assert outcome.rows == [("00123", "1e5", "NA"), ("00010.00", "", " x "), ("", 'a"b', "1,5")]
+    assert outcome.numbers == [1, 2, 3]
+
+
+def test_files_of_one_header_share_one_scan_and_count_their_own_rows(read: Read) -> None:
+    outcome = read({"d/one.csv": b"a,b\n1,2\n3,4\n", "two*.csv": b"a,b\n5,6\n", "empty.csv": b"a,b\n"})
+    assert len(outcome.delivery.frames) == 1
+    assert outcome.table.rows() == [
+        ("1", "2", "d/one.csv", 1),
+        ("3", "4", "d/one.csv", 2),
+        ("5", "6", "two*.csv", 1),
+    ]
+
+
+def test_files_of_other_headers_stand_under_the_union_of_the_columns(read: Read) -> None:
+    outcome = read({"one.csv": b"a,b\n1,2\n", "two.csv": b"a,c\n3,4\n"})
+    assert outcome.columns == ["a", "b", "c"]
+    assert outcome.rows == [("1", "2", None), ("3", None, "4")]
+
+
+def test_a_file_that_begins_alike_but_is_written_otherwise_is_read_as_it_is_written(read: Read) -> None:
+    outcome = read({"one.csv": b"a,b\n1,2\n", "two.csv": b'a,b\n3,"4\r\n5"\n', "three.csv": b"a,b\n6,7\n8\n"})
+    assert outcome.rows == [("1", "2"), ("3", "4\r\n5"), ("6", "7")]
+    assert [record.source for record in outcome.damaged] == ["three.csv"]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_quoted_line_end_is_part_of_its_value(read: Read, end: bytes) -> None:
+    outcome = read(b"a,b" + end + b'1,"x' + end + b'y"' + end + b"2,z" + end)
+    assert outcome.rows == [("1", f"x{end.decode()}y"), ("2", "z")]
+    assert outcome.numbers == [1, 2]
+
+
+def test_a_file_with_only_a_header_keeps_its_columns(read: Read) -> None:
+    outcome = read(b"a,b,c\n")
+    assert outcome.columns == ["a", "b", "c"]
+    assert outcome.rows == []
+
+
+def test_the_last_line_needs_no_line_end(read: Read) -> None:
+    assert read(b"a,b\n1,2\n3,4").rows == [("1", "2"), ("3", "4")]
+
+
+def test_the_fast_reading_and_the_careful_one_agree(read: Read) -> None:
+    content = b'id,text\n1,"a,b"\n2,"say ""hi"""\n3,\n4,"x\ny"\n'
+    assert read(content).rows == read(content, careful=True).rows
+
+
+def test_header_names_are_trimmed_never_empty_and_never_twice(read: Read) -> None:
+    outcome = read("\ufeff\u00a0id ,,id,id_2,_source_file\n1,2,3,4,5\n".encode())
+    assert outcome.columns == ["id", "column_2", "id_3", "id_2", "_source_file_2"]
+    assert outcome.delivery.headers["in.csv"] == ("\u00a0id ", "", "id", "id_2", "_source_file")
+
+
+def test_the_header_is_kept_only_where_it_differs_from_the_columns(read: Read) -> None:
+    assert read(b"a,b\n1,2\n").delivery.headers == {}
+
+
+def test_a_proof_fails_when_a_row_was_lost_or_padded() -> None:
+    assert Proof(records=3, delimiters=6, width=3).holds_for(3)
+    assert not Proof(records=3, delimiters=6, width=3).holds_for(2)
+    assert not Proof(records=None, delimiters=5, width=3).holds_for(3)
+
+
+def test_a_source_that_was_not_written_whole_is_unproved(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a,b\n1,2\n3,4\n")
+    delivery = read_delivery([Source("a.csv", path)], ReaderOptions(), tmp_path)
+    written = pl.concat(delivery.frames).collect()
+    assert delivery.unproved(written.lazy()) == frozenset()
+    assert delivery.unproved(written.head(1).lazy()) == {"a.csv"}
+    assert delivery.unproved(written.head(0).lazy()) == {"a.csv"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'a,b\n1,"2\n3,4\n',
+        b'a,b\n1,x"y\n',
+        b'a,b\n1,"x"y\n',
+        b"a,b\n1\r,2\n",
+        b"a,b\r1,2\r",
+        b"a,b\n\0,1\n",
+        b"a,b\n1,\xff\n",
+    ],
+    ids=["open quote", "stray quote", "text after a quote", "lone CR", "CR only", "NUL", "not UTF-8"],
+)
+def test_bytes_that_polars_may_read_wrong_are_trouble(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    assert measure(path, b",", b'"', 1, count_lines=True).trouble
+
+
+def test_counting_goes_on_over_chunks_and_quoted_line_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.readers.structure.CHUNK", 16)
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"a,b\n" + b'1,"x\n,\n""y"\n' * 50 + b"2,3\n" * 50)
+    found = measure(path, b",", b'"', 1, count_lines=True)
+    assert (found.trouble, found.lines, found.delimiters) == ("", 100, 100)
+
+
+def test_a_large_file_is_proved_without_counting_its_lines(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.readers.fast._COUNTED_BELOW", 10)
+    outcome = read({"a.csv": b"a,b\n" + b"1,2\n" * 20, "b.csv": b"a,b\n" + b"1,2\n" * 20 + b"3\n"})
+    assert outcome.table["_source_file"].value_counts().sort("_source_file").rows() == [
+        ("a.csv", 20),
+        ("b.csv", 20),
+    ]
+    assert [record.raw for record in outcome.damaged] == ["3"]
+
+
+def test_a_table_of_one_column_is_read(read: Read) -> None:
+    outcome = read(b"name\nalpha\nbeta\n")
+    assert (outcome.columns, outcome.rows) == (["name"], [("alpha",), ("beta",)])

@@ -1,0 +1,98 @@
+"""Packed files by content: streams are unpacked, archives member by member, bombs and damage refused."""
+
+import bz2
+import gzip
+import io
+import lzma
+import zipfile
+
+import polars as pl
+import pytest
+import zstandard
+from readers_support import Read
+
+_CSV = b"a,b\n1,2\n"
+
+
+def _zipped(files: dict[str, bytes]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_is_read_under_its_own_name(read: Read, pack: object) -> None:
+    outcome = read({"in.csv.packed": pack(_CSV)})  # type: ignore[operator]
+    assert outcome.table.rows() == [("1", "2", "in.csv.packed", 1)]
+
+
+def test_the_members_of_an_archive_are_files_of_the_delivery(read: Read) -> None:
+    packed = _zipped(
+        {
+            "x/one.csv": _CSV,
+            "two.json": b'[{"a": 3}]',
+            "__MACOSX/._two": b"x",
+            "inner.zip": _zipped({"three.csv": _CSV}),
+        }
+    )
+    outcome = read({"all.zip": packed})
+    assert outcome.table["_source_file"].to_list() == [
+        "all.zip!x/one.csv",
+        "all.zip!inner.zip!three.csv",
+        "all.zip!two.json",
+    ]
+
+
+def test_a_member_that_cannot_be_read_is_refused_alone(read: Read) -> None:
+    outcome = read({"all.zip": _zipped({"good.csv": _CSV, "bad.csv": b""})})
+    assert outcome.rows == [("1", "2")]
+    assert outcome.refusal.source == "all.zip!bad.csv"
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, bz2.compress, lzma.compress])
+def test_a_compressed_file_that_is_cut_short_is_refused(read: Read, pack: object) -> None:
+    content: bytes = pack(_CSV * 1000)  # type: ignore[operator]
+    assert read({"in.csv": content[: len(content) // 2]}).refusal.kind in ("incomplete", "unreadable")
+
+
+def test_a_zip_without_its_directory_is_incomplete(read: Read) -> None:
+    assert read({"all.zip": _zipped({"a.csv": _CSV * 1000})[:-30]}).refusal.kind == "incomplete"
+
+
+def test_an_archive_with_nothing_in_it_is_empty(read: Read) -> None:
+    assert read({"all.zip": _zipped({})}).refusal.kind == "empty"
+
+
+def test_a_bomb_is_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.readers.compressed._ALWAYS_ALLOWED_BYTES", 100)
+    monkeypatch.setattr("daemon.readers.compressed.MOST_TIMES_LARGER", 10)
+    refusal = read({"in.csv.gz": gzip.compress(b"a" * 100_000)}).refusal
+    assert refusal.kind == "too_large"
+
+
+def _columnar(kind: str) -> bytes:
+    frame = pl.DataFrame({"n": [1, 2], "_source_file": ["x", "y"]})
+    buffer = io.BytesIO()
+    {"parquet": frame.write_parquet, "arrow": frame.write_ipc, "avro": frame.write_avro}[kind](buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "avro"])
+@pytest.mark.parametrize("careful", [False, True])
+def test_files_with_types_keep_them(read: Read, kind: str, careful: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    outcome = read({"in.bin": _columnar(kind)}, careful=careful)
+    assert outcome.table.rows() == [(1, "x", "in.bin", 1), (2, "y", "in.bin", 2)]
+    assert outcome.table.columns == ["n", "_source_file_2", "_source_file", "_source_row"]
+    assert outcome.table.schema["n"] == pl.Int64
+
+
+def test_a_parquet_file_without_its_footer_is_incomplete(read: Read) -> None:
+    assert read({"in.parquet": _columnar("parquet")[:-20]}).refusal.kind == "incomplete"
+
+
+def test_a_parquet_file_with_a_damaged_page_is_refused(read: Read) -> None:
+    content = bytearray(_columnar("parquet"))
+    content[8:60] = bytes(52)
+    assert read({"in.parquet": bytes(content)}).refusal.kind == "unreadable"

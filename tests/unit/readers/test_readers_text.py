@@ -1,0 +1,90 @@
+"""Encodings, line ends, NUL bytes."""
+
+import codecs
+
+import pytest
+from readers_support import Read
+
+from daemon.readers.text import wide_encoding
+
+_TABLE = "id,name,note\n1,José,déjà vu\n2,Zoë,naïve café\n3,Åse,smörgås\n"
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp1252", "mac_roman"]
+)
+def test_the_encoding_is_found_out(read: Read, encoding: str) -> None:
+    outcome = read(_TABLE.encode(encoding))
+    assert outcome.rows == [("1", "José", "déjà vu"), ("2", "Zoë", "naïve café"), ("3", "Åse", "smörgås")]
+
+
+@pytest.mark.parametrize(
+    ("bom", "encoding"),
+    [
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (codecs.BOM_UTF32_LE, "utf-32-le"),
+        (codecs.BOM_UTF32_BE, "utf-32-be"),
+    ],
+)
+def test_a_byte_order_mark_is_no_part_of_the_first_name(read: Read, bom: bytes, encoding: str) -> None:
+    assert read(bom + _TABLE.encode(encoding)).columns == ["id", "name", "note"]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "names"),
+    [
+        ("cp932", ["東京", "カタカナ"]),
+        ("gb18030", ["北京市", "上海"]),
+        ("euc_kr", ["서울", "부산"]),
+        ("cp1251", ["Москва", "Киев"]),
+    ],
+)
+def test_other_scripts_are_found_out(read: Read, encoding: str, names: list[str]) -> None:
+    content = "id,name\n" + "".join(f"{number},{name}\n" for number in range(9) for name in names)
+    outcome = read(content.encode(encoding))
+    assert {row[1] for row in outcome.rows} == set(names)
+
+
+def test_the_contract_names_the_encoding(read: Read) -> None:
+    assert read("a,b\n1,é\n".encode("cp850"), encoding="cp850").rows == [("1", "é")]
+
+
+def test_one_damaged_line_does_not_make_a_utf8_file_another_encoding(read: Read) -> None:
+    outcome = read(_TABLE.encode() + b"4,\xff\xfe\xff,x\n")
+    assert len(outcome.rows) == 3
+    (damaged,) = outcome.damaged
+    assert (damaged.kind, damaged.raw) == ("invalid_bytes", "4,\\xff\\xfe\\xff,x")
+
+
+def test_places_are_those_of_the_file_as_it_was(read: Read) -> None:
+    outcome = read(("é,b\n" + "ü,1\n" * 9 + "ö\n" + "ä,2\n").encode("utf-16-le"))
+    (damaged,) = outcome.damaged
+    assert (damaged.line, damaged.byte_offset) == (11, 80)
+
+
+def test_utf16_that_ends_in_half_a_character_is_refused(read: Read) -> None:
+    assert read(_TABLE.encode("utf-16-le") + b"\x00").refusal.kind == "unreadable"
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\r\n"])
+def test_any_line_end_ends_a_line(read: Read, end: str) -> None:
+    assert read(f"a,b{end}1,2{end}3,4{end}".encode()).rows == [("1", "2"), ("3", "4")]
+
+
+def test_line_ends_may_be_mixed(read: Read) -> None:
+    assert read(b"a,b\r\n1,2\n3,4\r5,6\r\n").rows == [("1", "2"), ("3", "4"), ("5", "6")]
+
+
+def test_a_nul_is_a_character_like_others(read: Read) -> None:
+    assert read(b"a,b\n1,x\0y\n2,z\n").rows == [("1", "x\0y"), ("2", "z")]
+
+
+@pytest.mark.parametrize("head", [b"", b"a", b"a,b\n1,2\n", b"a\0b", "é,b\n".encode()])
+def test_plain_text_is_not_taken_for_utf16(head: bytes) -> None:
+    assert wide_encoding(head) == ""
+
+
+def test_what_is_no_text_is_refused_as_unknown(read: Read) -> None:
+    assert read({"photo.csv": b"\x89PNG\r\n\x1a\n" + bytes(range(256))}).refusal.kind == "unknown_format"
