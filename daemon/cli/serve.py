@@ -16,7 +16,8 @@ from daemon.cli.output import on_terminal
 from daemon.cli.roots import WrongRequestError
 from daemon.lake.layout import Layout
 from daemon.logs import configure
-from daemon.service import DrainProgress, Service
+from daemon.parts import WorkProgress
+from daemon.service import Service
 from daemon.settings import Settings, load_settings
 
 _FAILING = 3
@@ -71,7 +72,7 @@ class _DrainDisplay:
         )
         self._waiting = waiting
         self._task = self._bar.add_task("starting", total=waiting, rows=0)
-        self._first: DrainProgress | None = None
+        self._first: WorkProgress | None = None
         self._done = self._rows = 0
 
     def __enter__(self) -> Self:
@@ -81,7 +82,7 @@ class _DrainDisplay:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, progress: DrainProgress) -> None:
+    def show(self, progress: WorkProgress) -> None:
         """Take over what the service reports."""
         self._first = self._first or progress
         self._done = progress.files_done - self._first.files_done

@@ -61,7 +61,8 @@ def _standing(character: str, before: str, after: str) -> float:
         return -2.0
     if before.isalpha() and after.isalpha() and character not in "’\u00a0–—·":
         return -0.5
-    return 0.9 if character in _USUAL_SIGNS else 0.2
+    crowded = not before.isascii() or not after.isascii()
+    return 0.9 if character in _USUAL_SIGNS and not crowded else 0.2
 
 
 def _letter(character: str, before: str, after: str) -> float:

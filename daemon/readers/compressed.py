@@ -44,7 +44,8 @@ def unpack(source: Source, kind: Kind, target: Path) -> Source | Refusal:
     """The unpacked file, at `target`, under the same name; or why it cannot be unpacked."""
     try:
         with _explained(kind.value), source.path.open("rb") as packed:
-            _copy(_opened(packed, kind), target, _allowed(source.path.stat().st_size))
+            chunks = _unzstd(packed) if kind is Kind.ZSTD else _chunks(_opened(packed, kind))
+            _write(chunks, target, _allowed(source.path.stat().st_size))
     except PackedError as error:
         return Refusal(source.name, error.kind, str(error))
     return Source(source.name, target)
@@ -73,7 +74,7 @@ def _members(source: Source, archive: zipfile.ZipFile, scratch: Path, stem: str)
     for place, info in enumerate(files):
         target = scratch / f"{stem}-member-{place}"
         with archive.open(info) as member:
-            left -= _copy(member, target, left)
+            left -= _write(_chunks(member), target, left)
         yield Source(f"{source.name}!{info.filename}", target)
 
 
@@ -84,26 +85,38 @@ def _is_litter(name: str) -> bool:
 def _opened(packed: IO[bytes], kind: Kind) -> IO[bytes]:
     if kind is Kind.GZIP:
         return gzip.GzipFile(fileobj=packed)  # type: ignore[return-value] # a GzipFile is an IO[bytes] in all but name
-    if kind is Kind.BZ2:
-        return bz2.BZ2File(packed)
-    if kind is Kind.XZ:
-        return lzma.LZMAFile(packed)
-    return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+    return bz2.BZ2File(packed) if kind is Kind.BZ2 else lzma.LZMAFile(packed)
+
+
+def _chunks(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(_CHUNK), b"")
+
+
+def _unzstd(packed: IO[bytes]) -> Iterator[bytes]:
+    """The content frame by frame: zstandard's own stream reader ends without a word where a frame is cut short."""
+    frame = None
+    rest = packed.read(_CHUNK)
+    while rest:
+        frame = frame or zstandard.ZstdDecompressor().decompressobj()
+        yield frame.decompress(rest)
+        rest = frame.unused_data if frame.eof else b""
+        frame = None if frame.eof else frame
+        rest = rest or packed.read(_CHUNK)
+    if frame is not None:
+        raise EOFError
 
 
 def _allowed(packed_size: int) -> int:
     return min(MOST_UNPACKED_BYTES, max(_ALWAYS_ALLOWED_BYTES, packed_size * MOST_TIMES_LARGER))
 
 
-def _copy(packed: IO[bytes], target: Path, most: int) -> int:
+def _write(chunks: Iterator[bytes], target: Path, most: int) -> int:
     size = 0
     with target.open("wb") as unpacked:
-        while chunk := packed.read(_CHUNK):
+        for chunk in chunks:
             size += len(chunk)
             if size > most:
-                raise PackedError(
-                    "too_large", f"this file unpacks to more than {most:,} bytes: it is refused as a bomb"
-                )
+                raise PackedError("too_large", f"this file unpacks to more than {most:,} bytes: it is refused as a bomb")
             unpacked.write(chunk)
     return size
 
