@@ -87,10 +87,11 @@ class Intake:
         self._thread.start()
 
     def stop(self) -> None:
-        """Claim nothing more; returns when the thread has ended."""
+        """Claim nothing more; returns when the thread has ended, if it was ever started."""
         self._stopping.set()
         self._words.put(None)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     @property
     def is_well(self) -> bool:

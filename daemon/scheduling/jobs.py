@@ -103,11 +103,13 @@ class Jobs:
         """Start nothing more; work that runs goes on to its end."""
         with self._lock:
             self._stopped = True
-        self._scheduler.pause()
+        if self._scheduler.running:
+            self._scheduler.pause()
 
     def join(self) -> None:
         """Wait for the work that still runs, then end the threads."""
-        self._scheduler.shutdown(wait=True)
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
 
     def _submit(self, name: str, work: Callable[[], bool]) -> None:
         # No id: APScheduler would refuse the next run of an id whose thread has not quite returned.
