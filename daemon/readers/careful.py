@@ -5,6 +5,7 @@ Runs for files whose fast reading could not be proved, or whose dialect polars d
 
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 from daemon.readers.damage import too_much_damage
@@ -23,13 +24,15 @@ _FLAWS = {
     ),
 }
 _OTHER_TABLE = "other_table"
+_LEAST_TABLE = 3
+_ALIKE = 0.8
 
 
 def read_carefully(source: Source, layout: Layout, encoding: str, scratch: Path, stem: str) -> Reading:
     """Read `source`, whose text is UTF-8 now and was `encoding`. `stem` names this file's own files in `scratch`."""
     table = _Pass(source, layout, encoding, scratch, stem)
     table.run()
-    damaged = _other_tables(table.damaged, table.last_whole)
+    damaged = table.damaged_records()
     within = [record for record in damaged if record.kind != _OTHER_TABLE]
     refusal = too_much_damage(source.name, within, table.number - (len(damaged) - len(within)))
     if refusal is not None:
@@ -47,9 +50,12 @@ class _Pass:
         self._layout = layout
         self._lines = Lines(read_lines(source.path, encoding))
         self.rows = RowWriter(source.name, layout.columns, scratch, stem)
-        self.damaged: list[DamagedRecord] = []
+        self._damaged: list[DamagedRecord] = []
         self.number = 0
-        self.last_whole = 0
+        self._any_whole = False
+        self._after_blank = False
+        self._after: list[int] = []
+        """How many fields the records after the last whole one have, 0 for those with a quote out of place."""
 
     def run(self) -> None:
         """Read the file to its end."""
@@ -63,15 +69,33 @@ class _Pass:
                 )
             elif (flaw := self._flaw(record)) is not None:
                 self._set_aside(record, *flaw)
+                self._after.append(len(record.fields))
             else:
                 self.rows.add(self.number, record.fields[: len(self._layout.columns)])
-                self.last_whole = self.number
+                self._any_whole = True
+                self._after.clear()
+
+    def damaged_records(self) -> list[DamagedRecord]:
+        """The records set aside, those at the end called another table when they are one: of one width, mostly."""
+        width, times = max(
+            ((width, self._after.count(width)) for width in set(self._after)),
+            default=(0, 0),
+            key=itemgetter(1),
+        )
+        if width < 2 or times < max(_LEAST_TABLE, _ALIKE * len(self._after)):  # noqa: PLR2004 - a table has two columns
+            return self._damaged
+        first = len(self._damaged) - len(self._after)
+        reason = "another table follows the first one; a file holds one table"
+        others = [
+            replace(record, kind=_OTHER_TABLE, reason=f"line {record.line}: {reason}")
+            for record in self._damaged[first:]
+        ]
+        return [*self._damaged[:first], *others]
 
     def _records(self) -> Iterator[Record]:
         """The data records: what comes before the table, blank lines and remarks are left out."""
         layout = self._layout
         width = len(layout.columns)
-        self._after_blank = False
         for record in split_records(self._lines, layout.dialect, layout.comment):
             if record.line <= layout.skip:
                 continue
@@ -85,7 +109,7 @@ class _Pass:
 
     def _begins_another_table(self, record: Record) -> bool:
         """Whether this record is the header again, or a header after a blank line."""
-        if len(self._layout.columns) < 2 or not self.last_whole:  # noqa: PLR2004 - one column repeats itself
+        if len(self._layout.columns) < 2 or not self._any_whole:  # noqa: PLR2004 - one column repeats itself
             return False
         if self._layout.header and tuple(record.fields) == self._layout.header:
             return True
@@ -94,6 +118,8 @@ class _Pass:
     def _flaw(self, record: Record) -> tuple[str, str] | None:
         if record.flaw is not None:
             return _FLAWS[record.flaw]
+        if self._layout.remark and record.raw.startswith(f"{self._layout.remark} "):
+            return "remark", "this begins as the remarks above the table do"
         width, found = len(self._layout.columns), len(record.fields)
         if found < width:
             return "too_few_fields", f"{found} fields where the table has {width}"
@@ -106,7 +132,7 @@ class _Pass:
         return None
 
     def _set_aside(self, record: Record, kind: str, reason: str) -> None:
-        self.damaged.append(
+        self._damaged.append(
             DamagedRecord(
                 self._source.name,
                 self.number,
@@ -144,21 +170,4 @@ def _above_the_table(source: str, layout: Layout) -> list[DamagedRecord]:
             f"line {record.line}: {reason}",
         )
         for record, kind, reason in apart
-    ]
-
-
-def _other_tables(damaged: list[DamagedRecord], last_whole: int) -> list[DamagedRecord]:
-    """`damaged`, with the records after the last whole one called another table when they are one: of one width."""
-    tail = [place for place, record in enumerate(damaged) if record.row > last_whole]
-    if len(tail) < 3:  # noqa: PLR2004 - a header and two rows are the least that can be called a table
-        return damaged
-    first = damaged[tail[0]]
-    alike = sum(damaged[place].reason.partition(": ")[2] == first.reason.partition(": ")[2] for place in tail)
-    if first.kind not in ("too_few_fields", "too_many_fields") or alike < 0.8 * len(tail):
-        return damaged
-    return [
-        replace(record, kind=_OTHER_TABLE, reason=f"{record.reason}: another table after the first one")
-        if record.row > last_whole
-        else record
-        for record in damaged
     ]

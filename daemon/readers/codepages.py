@@ -10,7 +10,14 @@ from charset_normalizer import from_bytes
 
 _SINGLE = {"cp1252": 0.15, "mac_roman": 0.05, "cp1250": 0.0, "cp1251": 0.0, "cp850": -0.1}
 """The single-byte pages, each with what it is ahead by being common."""
-_MULTI = ("cp932", "euc_jp", "gb18030", "big5", "euc_kr")
+_MULTI = {
+    "cp932": (0x88, 0x97),
+    "euc_jp": (0xB0, 0xCF),
+    "gb18030": (0xB0, 0xD7),
+    "big5": (0xA4, 0xC6),
+    "euc_kr": (0xB0, 0xC8),
+}
+"""The Asian pages, each with the first bytes of its everyday characters."""
 _FAMILIAR = frozenset("àáâãäåæçèéêëìíîïñòóôõöøùúûüßœÀÁÂÄÅÆÇÈÉÊËÍÎÏÑÒÓÔÖØÙÚÛÜŒªº")
 # ruff: noqa: RUF001 - typographic signs are what this module is about
 _USUAL_SIGNS = frozenset("‘’“”„–—…«»©®°€£§±²³µ·½¼¾¿¡×™•\u00a0")
@@ -34,7 +41,7 @@ def best_code_page(evidence: bytes) -> str:
         return "cp1252" if scores["cp1252"] >= _CONVINCING else "utf-8"
     for encoding in _MULTI:
         try:
-            scores[encoding] = _asian(evidence.decode(encoding))
+            scores[encoding] = _asian(evidence.decode(encoding), encoding)
         except UnicodeDecodeError:
             continue
     best = max(scores, key=lambda encoding: scores[encoding])
@@ -80,18 +87,25 @@ def _letter(character: str, before: str, after: str) -> float:
     return 1.0 if character in _FAMILIAR else 0.7
 
 
-def _asian(text: str) -> float:
-    """How much of what is above ASCII in `text` is in everyday Chinese, Japanese or Korean use, 1 at best."""
-    points = [_everyday(character) for character in text if not character.isascii()]
-    return sum(points) / max(1, len(points))
+def _asian(text: str, encoding: str) -> float:
+    """How much of what is above ASCII in `text` is in everyday use where `encoding` is, 1 at best."""
+    high = [character for character in text if not character.isascii()]
+    japanese = encoding in ("cp932", "euc_jp")
+    if japanese and not any("\u3040" <= character <= "\u30ff" for character in high):
+        return 0.7 * _everyday_share(high, encoding)  # Japanese without kana is names at most
+    return _everyday_share(high, encoding)
 
 
-def _everyday(character: str) -> float:
-    ranges = (
-        ("\u3040", "\u30ff", 1.0),  # kana
-        ("\uac00", "\ud7a3", 0.9),  # hangul
-        ("\u4e00", "\u9fff", 0.85),  # han
-        ("\u3000", "\u303f", 0.9),  # punctuation
-        ("\uff01", "\uff5e", 0.8),  # full-width forms
-    )
-    return next((points for first, last, points in ranges if first <= character <= last), -1.0)
+def _everyday_share(characters: list[str], encoding: str) -> float:
+    first, last = _MULTI[encoding]
+    points = 0.0
+    for character in characters:
+        if "\u3000" <= character <= "\u30ff" or "\uff01" <= character <= "\uff5e":
+            points += 1.0
+        elif "\uff61" <= character <= "\uff9f" or character == "\ufffd":
+            points -= 1.0
+        elif first <= character.encode(encoding)[0] <= last:
+            points += 0.95 if encoding == "euc_kr" else 0.9
+        else:
+            points += 0.2
+    return points / max(1, len(characters))

@@ -116,7 +116,9 @@ def _write(chunks: Iterator[bytes], target: Path, most: int) -> int:
         for chunk in chunks:
             size += len(chunk)
             if size > most:
-                raise PackedError("too_large", f"this file unpacks to more than {most:,} bytes: it is refused as a bomb")
+                raise PackedError(
+                    "too_large", f"this file unpacks to more than {most:,} bytes: it is refused as a bomb"
+                )
             unpacked.write(chunk)
     return size
 

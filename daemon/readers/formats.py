@@ -51,7 +51,8 @@ _MAGIC = (
 )
 _JSON_NAMES = (".json", ".ndjson", ".jsonl", ".geojson")
 _WORKBOOK_PARTS = ("xl/", "[content_types].xml", "content.xml")
-_BINARY_SHARE = 0.3
+_CONTROLS = (*range(3, 9), *range(14, 27), 127)
+_BINARY_SHARE = 0.05
 
 
 def kind_of(path: Path, head: bytes, name: str) -> Kind:
@@ -92,6 +93,5 @@ def _is_workbook(path: Path) -> bool:
 
 
 def _is_binary(head: bytes) -> bool:
-    """Whether many of the bytes are control characters that no text holds (NULs aside: UTF-16 is full of them)."""
-    controls = sum(head.count(code) for code in (*range(1, 9), *range(14, 27), *range(28, 32), 127))
-    return controls > _BINARY_SHARE * len(head) / 4
+    """Whether many of the bytes are control characters that no text holds: neither line ends nor delimiters nor NULs."""
+    return sum(head.count(code) for code in _CONTROLS) > _BINARY_SHARE * len(head)

@@ -50,7 +50,7 @@ class DamagedHeader:
         if self.record.flaw is not None:
             yield self.names, "a quote out of place taken as text"
         yield [name for name in self.record.fields if name.strip()], "empty names left out"
-        for mark in _DELIMITERS:
+        for mark in _DELIMITERS if self.width > 2 else ():  # noqa: PLR2004 - two words may be a title
             parsed = replace(self.dialect, delimiter=mark).parse(self.record.raw)
             if isinstance(parsed, list):
                 yield parsed, f"written with another delimiter ({mark!r})"

@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 from daemon.catalog.contract import ReaderOptions
@@ -149,25 +150,39 @@ class _Table:
 
     @cached_property
     def _body(self) -> list[list[str]]:
-        """The whole records of the table's width, the first few left out if there are enough."""
-        whole = [record.fields for record in self._records if len(record.fields) == self._width]
-        return whole[min(_MOST_HEADER_ROWS, len(whole) // 2) :][:_JUDGED_RECORDS]
+        """The records that tell what the columns hold: those of the first table, without titles and its first few rows."""
+        rows: list[Record] = []
+        for record in self._records:
+            if len(record.fields) != self._width or len(self._names_in(record)) < min(2, self._width):
+                continue
+            if rows and record.fields == rows[0].fields:
+                continue
+            if len(rows) > _BODY_TO_TELL - 1 and record.line > rows[-1].last_line + 1:
+                break
+            rows.append(record)
+        return [row.fields for row in rows[min(_MOST_HEADER_ROWS, len(rows) // 2) :][:_JUDGED_RECORDS]]
+
+    def _is_filled(self, record: Record) -> bool:
+        needed = min(self._width, max(2, int(self._width * _FILLED_SHARE)))
+        return len(record.fields) == self._width and len(self._names_in(record)) >= needed
 
     @cached_property
     def _shapes(self) -> tuple[str, ...]:
-        return tuple(column_shape(column) for column in zip(*self._body, strict=True))
+        columns = zip(*self._body, strict=True) if self._body else [()] * self._width
+        return tuple(map(column_shape, columns))
 
     def _top(self) -> int:
         """Where the table begins: the first record of its width that is filled as a header or a data record is."""
+        remarks = len(list(takewhile(lambda record: record.raw.startswith(REMARKS), self._records)))
+        start = remarks if 1 < remarks < len(self._records) else 0
         right = [place for place, record in enumerate(self._records) if len(record.fields) == self._width]
-        needed = min(self._width, max(2, int(self._width * _FILLED_SHARE)))
-        for place in right[:_MOST_PREAMBLE]:
-            if sum(bool(cell.strip()) for cell in self._records[place].fields) >= needed:
-                first = self._records[right[0]]
-                if place != right[0] and _Verdict(self._records[place].fields, self._shapes).value_like:
-                    return right[0] if _Verdict(first.fields, self._shapes).breaking else place
-                return place
-        return right[0]
+        right = [place for place in right if place >= start] or right
+        place = next(
+            (place for place in right[:_MOST_PREAMBLE] if self._is_filled(self._records[place])), right[0]
+        )
+        if place != right[0] and _Verdict(self._records[place].fields, self._shapes).value_like:
+            return right[0] if _Verdict(self._records[right[0]].fields, self._shapes).breaking else place
+        return place
 
     def _is_note(self, record: Record) -> bool:
         """Whether the record is a line of text above the table: nothing stands behind its first field."""
@@ -179,12 +194,14 @@ class _Table:
         """Whether the first record is data: it keeps the columns' shapes, or its texts come again below it."""
         if verdict.telling:
             return verdict.value_like
-        first = self._records[top].fields
+        first, *others = [
+            record.fields for record in self._records[top:] if len(record.fields) == self._width
+        ]
         again = sum(
             bool(cell) and cell in column
-            for cell, column in zip(first, zip(*self._body, strict=True), strict=True)
+            for cell, column in zip(first, zip(*others, strict=True), strict=False)
         )
-        return len(self._body) > 1 and again > len(first) / 2
+        return len(others) > 1 and again > len(first) / 2
 
     def _without_header(self, why: str) -> Layout:
         """The table begins with its first record of the right width, however sparsely that is filled."""
@@ -197,7 +214,10 @@ class _Table:
             return True
         if len(record.fields) == self._width:
             return False
-        return len(self._names_in(record)) > 1 and not _Verdict(record.fields, self._shapes).value_like
+        if _Verdict(record.fields, self._shapes).value_like:
+            return False
+        header = DamagedHeader(record, self._dialect, self._width, self._shapes)
+        return len(self._names_in(record)) > 1 or header.repaired() is not None
 
     def _names_in(self, record: Record) -> list[str]:
         return [cell for cell in record.fields if cell.strip()]

@@ -30,6 +30,7 @@ _TORN_SHARE = 0.3
 REMARKS = ("#", "//", "%", "--")
 _ESCAPES = r"\\\0^~/`"
 _QUOTE_FLAWS_BORNE = 0.05
+_MEANINGLESS_QUOTES = 0.5
 
 
 class UnknownLayoutError(Exception):
@@ -49,9 +50,9 @@ class SampleReading:
 
     @cached_property
     def width(self) -> int:
-        """The commonest number of fields, the larger of two equally common ones; 0 when no record is whole."""
+        """The commonest number of fields, of equally common ones the first that is no single field; 0 for none."""
         widths = Counter(len(record.fields) for record in self.records if record.flaw is None)
-        return max(widths, key=lambda width: (widths[width], width), default=0)
+        return max(widths, key=lambda width: (widths[width], width > 1), default=0)
 
     @cached_property
     def damaged(self) -> int:
@@ -64,12 +65,12 @@ class SampleReading:
         return sum(record.flaw is not None for record in self.records)
 
     @property
-    def ends_in_a_table(self) -> bool:
-        """Whether the last records, at least half of all, have one width: what stands before them is a preamble."""
-        last = next(groupby(len(record.fields) for record in reversed(self.records)), None)
-        if last is None or last[0] < 2:  # noqa: PLR2004 - a table has two columns
-            return False
-        return max(2, len(self.records) / 2) <= len(list(last[1]))
+    def might_be_a_table(self) -> bool:
+        """Whether most records fit below the first one, or the last ones, at least half of all, have one width."""
+        if len(self.records[0].fields) == self.width and self.damaged < len(self.records) / 2:
+            return True
+        width, last = next(groupby(len(record.fields) for record in reversed(self.records)))
+        return width > 1 and max(2, len(self.records) / 2) <= len(list(last))
 
     @property
     def trusted(self) -> bool:
@@ -82,6 +83,11 @@ class SampleReading:
         return (
             self.width > 1 and not self.damaged and not any(self.dialect.quote * 2 in cell for cell in cells)
         )
+
+    @property
+    def flawless_quotes(self) -> int:
+        """How many records hold quotes that are all in place."""
+        return sum(record.flaw is None and '"' in record.raw for record in self.records)
 
     @cached_property
     def score(self) -> float:
@@ -164,17 +170,13 @@ def _choose(lines: list[Line], options: ReaderOptions) -> Dialect:
     readings.sort(key=lambda reading: reading.score, reverse=True)
     best = readings[0]
     if best.width == 1 and not options.delimiter and _might_be_torn(best):
-        best = next((reading for reading in readings if reading.width > 1 and reading.ends_in_a_table), best)
+        best = next((reading for reading in readings if reading.width > 1 and reading.might_be_a_table), best)
         if best.width == 1:
             raise UnknownLayoutError(
                 "unknown_dialect",
                 "no delimiter splits the lines of this file into a table. Name the delimiter in the contract's `reader`",
             )
-    rivals = [
-        rival
-        for rival in readings
-        if rival is not best and rival.width > 1 and rival.score > best.score * _NEAR_TIE
-    ]
+    rivals = [rival for rival in readings if rival is not best and _rivals(rival, best)]
     if rivals and best.width > 1:
         ways = "; ".join(f"{reading.dialect} ({reading.width} columns)" for reading in (best, *rivals))
         raise UnknownLayoutError(
@@ -182,6 +184,23 @@ def _choose(lines: list[Line], options: ReaderOptions) -> Dialect:
             f"the file can be read in more than one way: {ways}. Name the delimiter in the contract's `reader`",
         )
     return _with_wider_delimiter(best, lines, options).dialect
+
+
+def _rivals(rival: SampleReading, best: SampleReading) -> bool:
+    """Whether the evidence for `rival` is as good: nearly the same score, or a table without a flaw as well.
+
+    A delimiter that stands in values of a known shape only (decimal commas, times) is no rival.
+    """
+    if rival.width == 1 or not rival.score:
+        return False
+    if rival.score > best.score * _NEAR_TIE:
+        return True
+    delimiter = rival.dialect.delimiter
+    cells = [cell for record in best.records for cell in record.fields if delimiter in cell]
+    bare = [cell for cell in cells if shape_of(cell) == TEXT or shape_of(cell).startswith("code:")]
+    flawless = not rival.damaged and not best.damaged and rival.flawless_quotes == best.flawless_quotes
+    wide_enough = 2 * rival.width >= best.width and rival.dialect.quote == best.dialect.quote
+    return flawless and wide_enough and delimiter in _USUAL and len(bare) > len(cells) / 2
 
 
 def _might_be_torn(reading: SampleReading) -> bool:
@@ -259,8 +278,8 @@ def other_quotings(records: Sequence[Record], dialect: Dialect) -> Iterator[Dial
     if len(flawed) > _QUOTE_FLAWS_BORNE * len(records):
         yield replace(dialect, loose=True)
         yield replace(dialect, loose=True, naked=True)
-        if not any(record.flaw is None and dialect.quote in record.raw for record in records):
-            yield replace(dialect, quote="")
+    if len(flawed) > _MEANINGLESS_QUOTES * len(records):
+        yield replace(dialect, quote="")
 
 
 def _single_quotes(lines: Sequence[Line], delimiter: str) -> Iterator[Dialect]:

@@ -14,7 +14,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,7 +201,7 @@ def _is_init(pid: int) -> bool:
 def _remove_cgroups() -> None:
     """Remove what nspawn leaves in the cgroup hierarchies of version 1."""
     for hierarchy in ("systemd", "unified"):
-        for name in ("payload/init.scope", "payload", "supervisor"):
-            folder = _CGROUPS / hierarchy / name
-            if folder.is_dir() and not (folder / "cgroup.procs").read_text():
-                folder.rmdir()
+        for name in ("payload", "supervisor"):
+            for folder, _, _ in os.walk(_CGROUPS / hierarchy / name, topdown=False):
+                with suppress(OSError):  # somebody still is in it: it is in nobody's way
+                    Path(folder).rmdir()

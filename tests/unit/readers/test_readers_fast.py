@@ -64,7 +64,7 @@ def test_the_fast_reading_and_the_careful_one_agree(read: Read) -> None:
 
 def test_header_names_are_trimmed_never_empty_and_never_twice(read: Read) -> None:
     outcome = read("\ufeff\u00a0id ,,id,id_2,_source_file\n1,2,3,4,5\n".encode())
-    assert outcome.columns == ["id", "column_2", "id_3", "id_2", "_source_file_2"]
+    assert outcome.table.columns[:5] == ["id", "column_2", "id_3", "id_2", "_source_file_2"]
     assert outcome.delivery.headers["in.csv"] == ("\u00a0id ", "", "id", "id_2", "_source_file")
 
 

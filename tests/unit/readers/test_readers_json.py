@@ -25,9 +25,9 @@ def test_a_broken_line_is_set_aside(read: Read) -> None:
     assert outcome.rows == [("1",), ("3",)]
     assert [(record.row, record.line, record.byte_offset) for record in outcome.damaged] == [
         (2, 2, 9),
-        (4, 4, 24),
-        (5, 5, 31),
-        (6, 6, 48),
+        (4, 4, 25),
+        (5, 5, 32),
+        (6, 6, 49),
     ]
 
 

@@ -76,11 +76,9 @@ def test_a_header_with_another_delimiter_is_understood(read: Read) -> None:
 
 
 def test_a_header_that_lost_a_delimiter_names_only_what_is_certain(read: Read) -> None:
-    outcome = read(b"id,dayprice,url\n1,2024-01-02,1.5,http://a\n2,2024-01-03,2.5,http://b\n" * 1)
-    assert outcome.columns == ["column_1", "column_2", "column_3", "url"]
-    assert [(record.kind, record.row, record.raw) for record in outcome.damaged] == [
-        ("header_damaged", 0, "id,dayprice,url")
-    ]
+    outcome = read(b"day,price,urlnote\n2024-01-02,1.5,http://a,x\n2024-01-03,2.5,http://b,y\n")
+    assert outcome.columns == ["day", "column_2", "column_3", "column_4"]
+    assert [(record.kind, record.row) for record in outcome.damaged] == [("header_damaged", 0)]
     assert len(outcome.rows) == 2
 
 
