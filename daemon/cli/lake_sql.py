@@ -7,7 +7,6 @@ and no others. Used by query.py and quarantine.py.
 """
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from typing import Any
 
 import duckdb
 
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
 from daemon.cli.roots import WrongRequestError, did_you_mean, one_of
 from daemon.lake.layout import Layout
-
-LAYERS = ("staged", "bronze", "silver", "gold")
+from daemon.lake.sql import LAYERS, LayerView, open_views, quoted
 
 _IDENTIFIER = r'(?:"((?:[^"]|"")+)"|(\w+))'
 _MENTION = re.compile(
@@ -44,7 +44,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    layer: str
+    layer: Layer
     domain: str
     table: str
 
@@ -58,25 +58,22 @@ def ask(layout: Layout, sql: str) -> Iterator[Answer]:
 
     Raises WrongRequestError: it is not one, there is no such table or column, or whatever else is wrong.
     """
-    with tempfile.TemporaryDirectory(prefix="medalliond-query-") as spill, duckdb.connect() as connection:
-        try:
-            _refuse_writes(connection, sql)
-            _prepare(connection, layout, Path(spill))
-            _make_views(connection, layout, sql)
-            connection.execute("SET enable_external_access = false; SET lock_configuration = true")
+    try:
+        _refuse_writes(sql)
+        with open_views(layout, _views(layout, sql)) as connection:
             yield _answer(connection, sql)
-        except duckdb.CatalogException as error:
-            raise WrongRequestError(_missing(layout, sql, error)) from error
-        except duckdb.IOException as error:
-            raise WrongRequestError(
-                f"{_first_line(error)} If the table was rewritten in the meantime, ask again."
-            ) from error
-        except duckdb.Error as error:
-            raise WrongRequestError(str(error).strip()) from error
+    except duckdb.CatalogException as error:
+        raise WrongRequestError(_missing(layout, sql, error)) from error
+    except duckdb.IOException as error:
+        raise WrongRequestError(
+            f"{_first_line(error)} If the table was rewritten in the meantime, ask again."
+        ) from error
+    except duckdb.Error as error:
+        raise WrongRequestError(str(error).strip()) from error
 
 
-def _refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    statements = connection.extract_statements(sql)
+def _refuse_writes(sql: str) -> None:
+    statements = duckdb.extract_statements(sql)
     if len(statements) != 1:
         raise WrongRequestError(f"write one SELECT; here are {len(statements)} statements.")
     first_word = _COMMENTS.sub(" ", sql).lstrip(" \t\r\n(").split(maxsplit=1)[0].lower()
@@ -88,37 +85,16 @@ def _refuse_writes(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     raise WrongRequestError(f"`query` only reads: write a SELECT, not {first_word.upper()}.")
 
 
-def _prepare(connection: duckdb.DuckDBPyConnection, layout: Layout, spill: Path) -> None:
-    connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
-    connection.execute("SET python_enable_replacements = false; SET TimeZone = 'UTC'")
-    connection.execute(f"SET temp_directory = {_quoted(spill)}")
-    connection.execute(f"SET allowed_directories = [{_quoted(layout.data.resolve())}]")
-    for layer in LAYERS:
-        connection.execute(f"ATTACH ':memory:' AS {layer}")
-
-
-def _make_views(connection: duckdb.DuckDBPyConnection, layout: Layout, sql: str) -> None:
+def _views(layout: Layout, sql: str) -> list[LayerView]:
+    """The tables the SQL mentions; where it mentions none, SHOW ALL TABLES may want to see them all."""
     mentioned = _mentions(sql)
-    for layer in LAYERS:
-        if mentioned and layer not in {mention[0] for mention in mentioned}:
-            continue
-        tables = _tables(layout, layer)
-        for table in tables:
-            # where nothing is mentioned, SHOW ALL TABLES may want to see them all
-            if not mentioned or _is_mentioned(table, mentioned):
-                _make_view(connection, layout, table, short=_is_clear(table, tables))
-
-
-def _make_view(connection: duckdb.DuckDBPyConnection, layout: Layout, table: _Table, *, short: bool) -> None:
-    files = _files(layout, table)
-    if not files:
-        return
-    listed = ", ".join(_quoted(file) for file in files)
-    schema, name = f"{table.layer}.{_identifier(table.domain)}", _identifier(table.table)
-    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-    connection.execute(f"CREATE VIEW {schema}.{name} AS FROM read_parquet([{listed}], union_by_name = true)")
-    if short and table.domain != "main":  # gold.orders means gold.main.orders to DuckDB
-        connection.execute(f"CREATE VIEW {table.layer}.main.{name} AS FROM {schema}.{name}")
+    tables = [table for layer in LAYERS for table in _tables(layout, layer)]
+    views = [
+        LayerView(table.layer, TableKey(table.domain, table.table), _files(layout, table))
+        for table in tables
+        if not mentioned or _is_mentioned(table, mentioned)
+    ]
+    return [view for view in views if view.paths]
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
@@ -155,11 +131,7 @@ def _is_mentioned(table: _Table, mentioned: set[tuple[str, ...]]) -> bool:
     return any(mention == names or mention[:2] == (table.layer, table.table) for mention in mentioned)
 
 
-def _is_clear(table: _Table, tables: list[_Table]) -> bool:
-    return sum(other.table == table.table for other in tables) == 1
-
-
-def _tables(layout: Layout, layer: str) -> list[_Table]:
+def _tables(layout: Layout, layer: Layer) -> list[_Table]:
     folder = layout.data / layer
     return [
         _Table(layer, link.parent.name, link.name) for link in sorted(folder.glob("*/*")) if link.is_symlink()
@@ -193,14 +165,6 @@ def _first_line(error: duckdb.Error) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _quoted(path: Path | str) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
-
-
 def records_of(layout: Layout, path: Path, source: str | None, limit: int) -> list[dict[str, Any]]:
     """Return the first `limit` records of a quarantine file, of one source file (its last part) or of all.
 
@@ -212,7 +176,7 @@ def records_of(layout: Layout, path: Path, source: str | None, limit: int) -> li
         try:
             relation = connection.read_parquet(str(path))
             if source is not None:
-                relation = relation.filter(f"parse_filename(_source_file) = {_quoted(source)}")
+                relation = relation.filter(f"parse_filename(_source_file) = {quoted(source)}")
             rows = relation.limit(limit).fetchall()
         except duckdb.Error as error:
             raise WrongRequestError(f"{layout.relative(path)}: {_first_line(error)}") from error

@@ -1,9 +1,10 @@
 """DuckDB over layer files, reading only: `gold.sales.orders`, or `gold.orders` where one domain alone has that table.
 
 Each layer is an attached in-memory database, each domain a schema of it, each table a view over pinned files.
-DuckDB may read below data/ and nothing else. Used by gold models (pipeline).
+Used by gold models (pipeline) and by the command `query`.
 """
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 
+LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
+
 
 class LayerView(NamedTuple):
     """A table of a layer, as the files that make it up (at least one)."""
@@ -27,31 +30,38 @@ class LayerView(NamedTuple):
 
 @contextmanager
 def open_views(layout: Layout, views: Sequence[LayerView]) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A connection that knows `views` and can reach no other file, nor the network."""
-    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
-        connection.execute(f"SET allowed_directories = [{_text(str(layout.data))}]")
-        connection.execute("SET enable_external_access = false")
-        counts = Counter((view.layer, view.key.table) for view in views)
-        for layer in {view.layer for view in views}:
+    """A connection that knows `views` and can read no file outside data/, nor reach the network.
+
+    DuckDB lets an allowed folder be written to as well: whoever takes SQL from people refuses all but reading it.
+    What does not fit into memory goes to a folder that is removed at the end. Raises duckdb.Error.
+    """
+    with tempfile.TemporaryDirectory(prefix="medalliond-sql-") as spill, duckdb.connect() as connection:
+        connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
+        connection.execute("SET python_enable_replacements = false; SET TimeZone = 'UTC'")
+        connection.execute(f"SET temp_directory = {quoted(spill)}")
+        connection.execute(f"SET allowed_directories = [{quoted(layout.data.resolve())}]")
+        for layer in LAYERS:
             connection.execute(f"ATTACH ':memory:' AS {layer}")
+        names = Counter((view.layer, view.key.table) for view in views)
         for view in views:
-            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {view.layer}.{_name(view.key.domain)}")
-            _create(connection, f"{view.layer}.{_name(view.key.domain)}.{_name(view.key.table)}", view.paths)
-            if counts[view.layer, view.key.table] == 1 and view.key.domain != "main":
-                _create(connection, f"{view.layer}.main.{_name(view.key.table)}", view.paths)
-        connection.execute("SET lock_configuration = true")
+            _create(connection, view, short=names[view.layer, view.key.table] == 1)
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield connection
 
 
-def _create(connection: duckdb.DuckDBPyConnection, name: str, paths: Sequence[Path]) -> None:
-    files = ", ".join(_text(str(path)) for path in paths)
-    view = f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], union_by_name = true)"  # noqa: S608 - quoted
-    connection.execute(view)
+def _create(connection: duckdb.DuckDBPyConnection, view: LayerView, *, short: bool) -> None:
+    files = ", ".join(quoted(path) for path in view.paths)
+    schema, name = f"{view.layer}.{_identifier(view.key.domain)}", _identifier(view.key.table)
+    connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
+    connection.execute(f"CREATE VIEW {schema}.{name} AS FROM read_parquet([{files}], union_by_name = true)")
+    if short and view.key.domain != "main":  # to DuckDB, gold.orders is gold.main.orders
+        connection.execute(f"CREATE VIEW {view.layer}.main.{name} AS FROM {schema}.{name}")
 
 
-def _name(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"'
+def quoted(text: Path | str) -> str:
+    """A text or path as an SQL literal."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

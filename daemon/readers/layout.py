@@ -160,7 +160,8 @@ class _Table:
             if len(rows) > _BODY_TO_TELL - 1 and record.line > rows[-1].last_line + 1:
                 break
             rows.append(record)
-        return [row.fields for row in rows[min(_MOST_HEADER_ROWS, len(rows) // 2) :][:_JUDGED_RECORDS]]
+        first_few = min(_MOST_HEADER_ROWS, len(rows) // 2) or int(len(self._records) > 1)
+        return [row.fields for row in rows[first_few:][:_JUDGED_RECORDS]]
 
     def _is_filled(self, record: Record) -> bool:
         needed = min(self._width, max(2, int(self._width * _FILLED_SHARE)))

@@ -5,6 +5,7 @@ reader. The counts are exact for the grammar of RFC 4180 or they are refused: a 
 field, a lone CR, a NUL or an unbalanced quote is trouble.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,13 +56,17 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int, *, count_line
     """
     found = Structure()
     chunks = whole_records(path, quote, skip)
-    found.trouble = _bare_return(next(chunks))
+    skipped = next(chunks)
+    found.trouble = _bare_return(skipped)
+    header = skipped.rstrip(b"\r\n").rpartition(b"\n")[2]
     for chunk in chunks:
         outside = _outside_quotes(chunk, delimiter, quote) if quote and quote in chunk else chunk
         if outside is None:
             found.trouble = "a quote that neither opens nor closes a field"
         else:
             found.trouble = found.trouble or _trouble(chunk, outside, delimiter, utf8=count_lines)
+            if delimiter and header in chunk and _has_line(chunk, header):
+                found.trouble = "the header comes again"
         if found.trouble or outside is None:
             return found
         if delimiter:
@@ -69,6 +74,10 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int, *, count_line
         if count_lines:
             found.lines += outside.count(b"\n") + (not outside.endswith(b"\n"))
     return found
+
+
+def _has_line(chunk: bytes, line: bytes) -> bool:
+    return bool(line) and re.search(b"(?:^|\n)" + re.escape(line) + b"\r?(?:\n|$)", chunk) is not None
 
 
 def _bare_return(text: bytes) -> str:
