@@ -23,13 +23,22 @@ def command(root: Path, *words: str) -> list[str]:
 
 def environment(**settings: str) -> dict[str, str]:
     """The environment of a daemon whose waits are short."""
-    return {**os.environ, **QUIET, **{f"MEDALLIOND_{name.upper()}": value for name, value in settings.items()}}
+    return {
+        **os.environ,
+        **QUIET,
+        **{f"MEDALLIOND_{name.upper()}": value for name, value in settings.items()},
+    }
 
 
 def drain(root: Path, **settings: str) -> int:
     """Drain a root; returns the exit status."""
     done = subprocess.run(
-        command(root, "drain"), env=environment(**settings), capture_output=True, text=True, check=False, timeout=50
+        command(root, "drain"),
+        env=environment(**settings),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
     )
     assert done.returncode in {0, 3}, done.stdout + done.stderr
     return done.returncode
@@ -57,7 +66,7 @@ class Daemon:
             lines = (line for line in self.events() if line["event"] == event)
             return next((line for line in lines if fields.items() <= line.items()), None)
 
-        return wait_for(found, seconds, lambda: self.log_path.read_text())
+        return wait_for(found, seconds, self.log_path.read_text)
 
     def kill(self) -> None:
         """SIGKILL, and proof that it fired."""
