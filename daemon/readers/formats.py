@@ -51,7 +51,8 @@ _MAGIC = (
 )
 _JSON_NAMES = (".json", ".ndjson", ".jsonl", ".geojson")
 _WORKBOOK_PARTS = ("xl/", "[content_types].xml", "content.xml")
-_CONTROLS = (*range(3, 9), *range(14, 27), 127)
+_CONTROLS = bytes((*range(3, 9), *range(14, 27), 127))
+_CONTROLS_BORNE = 4
 _BINARY_SHARE = 0.05
 
 
@@ -94,4 +95,4 @@ def _is_workbook(path: Path) -> bool:
 
 def _is_binary(head: bytes) -> bool:
     """Whether many of the bytes are control characters that no text holds: neither line ends nor delimiters nor NULs."""
-    return sum(head.count(code) for code in _CONTROLS) > _BINARY_SHARE * len(head)
+    return len(head) - len(head.translate(None, _CONTROLS)) > max(_CONTROLS_BORNE, _BINARY_SHARE * len(head))

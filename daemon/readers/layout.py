@@ -151,12 +151,14 @@ class _Table:
     @cached_property
     def _body(self) -> list[list[str]]:
         """The records that tell what the columns hold: those of the first table, without titles and its first few rows."""
+        whole = [
+            record
+            for record in self._records
+            if len(record.fields) == self._width and len(self._names_in(record)) >= min(2, self._width)
+        ]
+        others = [record for record in whole if record.fields != whole[0].fields]
         rows: list[Record] = []
-        for record in self._records:
-            if len(record.fields) != self._width or len(self._names_in(record)) < min(2, self._width):
-                continue
-            if rows and record.fields == rows[0].fields:
-                continue
+        for record in [*whole[:1], *others] if others else whole:
             if len(rows) > _BODY_TO_TELL - 1 and record.line > rows[-1].last_line + 1:
                 break
             rows.append(record)

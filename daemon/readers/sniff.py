@@ -100,12 +100,22 @@ class SampleReading:
 
     @property
     def _prior(self) -> float:
-        """An unusual delimiter has to make a table of nearly every record, the first one included."""
+        """An unusual delimiter has to make a table of nearly every record, the first one included; a blank, of values."""
         delimiter = self.dialect.delimiter
         if delimiter in (*_USUAL, ""):
             return 1.0
         regular = self.damaged <= (1 - _REGULARITY) * len(self.records)
-        return _UNUSUAL_PRIOR if regular and len(self.records[0].fields) == self.width else 0.0
+        if not regular or len(self.records[0].fields) != self.width:
+            return 0.0
+        values = sum(shape_of(cell) not in (EMPTY, TEXT) for cell in self._cells)
+        return _UNUSUAL_PRIOR if delimiter != " " or values > len(self._cells) / 3 else 0.0
+
+    @cached_property
+    def _cells(self) -> list[str]:
+        whole = [
+            record for record in self.records if record.flaw is None and len(record.fields) == self.width
+        ]
+        return [cell for record in whole[:_JUDGED_RECORDS] for cell in record.fields]
 
     @cached_property
     def _in_runs(self) -> int:
@@ -120,11 +130,7 @@ class SampleReading:
     @cached_property
     def _likeness(self) -> float:
         """How much the cells look like values of a table, 0 to 1."""
-        whole = [
-            record for record in self.records if record.flaw is None and len(record.fields) == self.width
-        ]
-        cells = [cell for record in whole[:_JUDGED_RECORDS] for cell in record.fields]
-        return sum(map(self._cell_likeness, cells)) / len(cells)
+        return sum(map(self._cell_likeness, self._cells)) / len(self._cells)
 
     def _cell_likeness(self, cell: str) -> float:
         shape = shape_of(cell)
@@ -275,11 +281,19 @@ def other_quotings(records: Sequence[Record], dialect: Dialect) -> Iterator[Dial
     flawed = [record.raw for record in records if record.flaw is not None]
     marks = {mark for raw in flawed for mark in re.findall(f"([{_ESCAPES}]){dialect.quote}", raw)}
     yield from (replace(dialect, escape=mark) for mark in sorted(marks - {dialect.delimiter, dialect.quote}))
-    if len(flawed) > _QUOTE_FLAWS_BORNE * len(records):
+    habitual = len(flawed) > max(1, _QUOTE_FLAWS_BORNE * len(records))
+    if habitual or all(_quotes_are_text(raw, dialect) for raw in flawed):
         yield replace(dialect, loose=True)
+    if habitual:
         yield replace(dialect, loose=True, naked=True)
     if len(flawed) > _MEANINGLESS_QUOTES * len(records):
         yield replace(dialect, quote="")
+
+
+def _quotes_are_text(raw: str, dialect: Dialect) -> bool:
+    """Whether every field has its quotes in pairs and within it, as in 37 36'37.8"N 121 2'17.9"W."""
+    parts = [part for part in raw.split(dialect.delimiter or None) if dialect.quote in part]
+    return all(part.count(dialect.quote) % 2 == 0 and dialect.quote not in (part[0], part[-1]) for part in parts)
 
 
 def _single_quotes(lines: Sequence[Line], delimiter: str) -> Iterator[Dialect]:

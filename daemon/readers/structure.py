@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHUNK = 1 << 18
+_LINE_BUFFER = 1 << 16  # smaller than CHUNK, so that chunks are not copied through it
 _LONGEST_RECORD = 1 << 24
 
 
@@ -28,7 +29,7 @@ def whole_records(path: Path, quote: bytes, skip: int) -> Iterator[bytes]:
 
     The first `skip` lines come as one chunk before the others.
     """
-    with path.open("rb", buffering=CHUNK) as file:
+    with path.open("rb", buffering=_LINE_BUFFER) as file:
         yield b"".join(file.readline() for _ in range(skip))
         while chunk := file.read(CHUNK):
             if chunk[-1:] != b"\n":

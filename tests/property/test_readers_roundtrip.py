@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from daemon.catalog.contract import ReaderOptions
 from daemon.readers import Delivery, Source, read_delivery
 
-_VALUES = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\ufeff"), max_size=8)
+_VALUES = st.text(st.characters(codec="utf-8", exclude_characters="\ufeff"), max_size=8)
 _PLAIN = st.text(st.sampled_from("abcXYZ 0123456789.:/-é"), max_size=8)
 _NAMES = ["id", "name", "amount", "note"]
 _DIALECTS = st.fixed_dictionaries(
@@ -54,19 +54,22 @@ def _read(content: bytes, **options: object) -> tuple[list[tuple[object, ...]], 
             careful = again
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(rows=st.lists(st.lists(_VALUES, min_size=4, max_size=4), min_size=1, max_size=8), dialect=_DIALECTS)
 def test_any_text_comes_back_when_the_contract_names_the_dialect(
     rows: list[list[str]], dialect: dict[str, object]
 ) -> None:
     content = _written(rows, dialect).encode()
     assume(b"\0" not in content)
-    read, delivery = _read(content, delimiter=dialect["delimiter"], quote='"', encoding="utf-8", header=True)
+    assume(dialect["quoting"] == csv.QUOTE_ALL or b"\r" not in content.replace(b"\r\n", b""))  # written bare
+    read, delivery = _read(
+        content, delimiter=dialect["delimiter"], quote='"', encoding="utf-8", header=True, format="csv"
+    )
     assert [list(row[:-1]) for row in read] == rows, delivery
     assert [row[-1] for row in read] == list(range(1, len(rows) + 1))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 10**6), _PLAIN, st.decimals(0, 10**4, places=2), _PLAIN),
@@ -98,7 +101,7 @@ _DAMAGE = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(
     rows=st.lists(
         st.tuples(st.integers(0, 10**6), _PLAIN, st.decimals(0, 10**4, places=2), _PLAIN),

@@ -98,3 +98,9 @@ def test_a_record_is_parsed_or_its_flaw_named(text: str, expected: list[str] | F
 def test_a_damaged_header_is_read_literally() -> None:
     assert Dialect().parse_literally('a,"b,c') == ["a", '"b', "c"]
     assert Dialect().parse_literally('a,""b",c') == ["a", '"b', "c"]
+
+
+def test_quotes_in_pairs_inside_a_field_are_text(read: Read) -> None:
+    assert read(b"place,at\nModesto,37 36'37.8\"N 121 2'17.9\"W\n").rows == [
+        ("Modesto", "37 36'37.8\"N 121 2'17.9\"W")
+    ]

@@ -24,7 +24,7 @@ def _workbook(
         f'<Relationship Id="r" Type="{_LINKS}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
         "xl/workbook.xml": f'<workbook {_NAMESPACE} xmlns:r="{_LINKS}"><workbookPr date1904="{int(epoch_1904)}"/><sheets>'
         + "".join(
-            f'<sheet name="{name}" sheetId="{n}" r:id="s{n}"{" state=" + chr(34) + "hidden" + chr(34) if name in hidden else ""}/>'
+            f'<sheet name="{name}" sheetId="{n}" r:id="s{n}" state="{"hidden" if name in hidden else "visible"}"/>'
             for n, name in enumerate(names, 1)
         )
         + "</sheets></workbook>",
