@@ -34,7 +34,7 @@ def whole_records(path: Path, quote: bytes, skip: int) -> Iterator[bytes]:
         while chunk := file.read(CHUNK):
             if chunk[-1:] != b"\n":
                 chunk += file.readline()
-            if quote and chunk.count(quote) % 2:
+            if quote and quote in chunk and chunk.count(quote) % 2:
                 chunk = _to_the_closing_quote(chunk, file, quote)
             yield chunk
 
