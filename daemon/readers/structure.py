@@ -117,10 +117,8 @@ def _outside_quotes(chunk: bytes, delimiter: bytes, quote: bytes) -> bytes | Non
     twice = quote + quote  # an escaped quote leaves an empty part between two quoted ones
     while twice in outside:
         outside = outside.replace(twice, quote)
+    edges = outside.translate(bytes.maketrans(delimiter, b"\n"), b"\r") if delimiter else outside.replace(b"\r", b"")
     quotes = outside.count(quote)
-    opened = outside.count(b"\n" + quote) + outside.startswith(quote)
-    closed = outside.count(quote + b"\n") + outside.count(quote + b"\r\n") + outside.endswith(quote)
-    if delimiter:
-        opened += outside.count(delimiter + quote)
-        closed += outside.count(quote + delimiter)
+    opened = edges.count(b"\n" + quote) + edges.startswith(quote)
+    closed = edges.count(quote + b"\n") + edges.endswith(quote)
     return outside if opened == closed == quotes else None
