@@ -10,7 +10,7 @@ CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 
 def pytest_configure() -> None:
     """In CI the absence of ../shared is a failure, not a reason to skip."""
-    if os.environ.get("MEDALLIOND_TEST_REQUIRE_SHARED") and not CORPUS.is_dir():
+    if os.environ.get("TESTS_REQUIRE_SHARED") and not CORPUS.is_dir():
         raise pytest.UsageError(f"{CORPUS} is missing, and this run may not skip what needs it")
 
 

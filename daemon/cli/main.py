@@ -174,6 +174,43 @@ def doctor(root: Root = HERE, *, as_json: Json = False) -> None:
     raise typer.Exit(examine(root, as_json=as_json))
 
 
+@app.command("verify")
+def verify(
+    root: Root = HERE,
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put right what can be derived, then prove again.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Prove that a root holds what its ledger says, while no daemon works on it.
+
+    Every file is read: rows and SHA-256 of layer files, dropped files at rest or still claimed, quarantine;
+    every hop is held against the next, the lineage files against the ledger. The exit status is 1 when
+    anything is wrong.
+    """
+    from daemon.cli.verify import verify_root  # noqa: PLC0415 - see the module's docstring
+
+    raise typer.Exit(verify_root(root, mend=repair, as_json=as_json))
+
+
+@app.command("backup")
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder, outside the root.")],
+    root: Root = HERE,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Copy a root, as it stands at one instant, while a daemon may work on it.
+
+    The copy is a root: `verify` proves it, `run` goes on with what was under way. What is not claimed from
+    landing yet is not copied.
+    """
+    from daemon.cli.backup import back_up  # noqa: PLC0415 - see the module's docstring
+
+    back_up(root, folder, as_json=as_json)
+
+
 @app.command("version")
 def version(root: Root = HERE, *, as_json: Json = False) -> None:
     """Say what is installed, and the version of the ledger."""

@@ -1,12 +1,14 @@
 """`medalliond status`: tables with their rows per layer, what is on its way, what fails, what was set aside.
 
-Everything comes from the ledger but two things the ledger cannot know: the files that still wait in landing,
-and whether a daemon works on the root.
+Everything comes from the ledger but three things it cannot know: the files that still wait in landing, what
+is wrong with a contract, and whether a daemon works on the root.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.ledger.lock import lock_holder
 from daemon.catalog.ledger.views import Failure, LedgerViews
 from daemon.catalog.promotion import TableKey
@@ -44,12 +46,20 @@ def show_status(root: Path, *, as_json: bool) -> None:
         "root": str(layout.root),
         "daemon": {"running": pid is not None, "pid": pid},
         "landing": _landing(waiting),
+        "broken_contracts": dict(_broken_contracts(layout)),
         **known,
     }
     if as_json:
         print_json(report)
     else:
         _print(layout, report)
+
+
+def _broken_contracts(layout: Layout) -> Mapping[str, str]:
+    """What is wrong with contracts now, by their paths: tables without a good one wait, others use the last good one."""
+    store = ContractStore(layout.contracts)
+    store.reload()
+    return store.broken
 
 
 def _known(views: LedgerViews) -> dict[str, Any]:
@@ -133,6 +143,8 @@ def _print(layout: Layout, report: dict[str, Any]) -> None:
         )
     else:
         print_line("no tables yet: put a file into landing/<domain>/<table>/")
+    for message in report["broken_contracts"].values():
+        print_line(f"contract: {message}")
     for failure in report["failures"]:
         _print_failure(failure)
     if on_terminal() and any(

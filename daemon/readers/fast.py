@@ -10,7 +10,7 @@ import polars as pl
 
 from daemon.readers.delivery import SOURCE_FILE, SOURCE_ROW, Proof, Source
 from daemon.readers.layout import Layout
-from daemon.readers.structure import measure
+from daemon.readers.structure import Structure, measure
 
 _PATH = "__path"
 _INDEX = "__index"
@@ -39,21 +39,32 @@ class FastScans:
         if not dialect.plain or layout.comment or layout.surplus or layout.before or layout.lost_header:
             return False
         shared = size < _COUNTED_BELOW
-        found = measure(
-            source.path, dialect.delimiter.encode(), dialect.quote.encode(), layout.skip, count_lines=shared
-        )
+        found = self._measure(source, layout, count=shared)
         if found.trouble:
             return False
-        records = found.lines
-        proof = Proof(records if shared else None, found.delimiters, len(layout.columns))
-        if shared and not proof.holds_for(records):
+        width = len(layout.columns)
+        if shared:
+            proof = Proof(width, found.lines, found.delimiters)
+        else:
+            proof = Proof(
+                width,
+                last=layout.columns[-1],
+                count=lambda: self._measure(source, layout, count=True).delimiters,
+            )
+        if shared and not proof.holds_for(found.lines):
             return False
         key: tuple[object, ...] = (layout.columns, dialect, layout.skip, None if shared else source.name)
         group = self._groups.setdefault(key, _Group(layout))
         group.sources.append(source)
-        group.records.append(records)
+        group.records.append(found.lines)
         self.proofs[source.name] = proof
         return True
+
+    def _measure(self, source: Source, layout: Layout, *, count: bool) -> Structure:
+        dialect = layout.dialect
+        return measure(
+            source.path, dialect.delimiter.encode(), dialect.quote.encode(), layout.skip, count=count
+        )
 
     def frames(self) -> Iterator[pl.LazyFrame]:
         """One lazy frame per group: the columns as text, `_source_file` and `_source_row`."""

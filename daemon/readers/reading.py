@@ -39,7 +39,7 @@ def read_delivery(
 ) -> Delivery:
     """Read `sources` as `options` say; intermediate files go to `scratch`, an existing folder the caller removes.
 
-    Sources named in `careful` are read record by record. Bad data is never raised: it is in `damaged` and `refused`.
+    Sources named in `careful`, and the members of archives named there, are read record by record. Bad data is never raised: it is in `damaged` and `refused`.
     Raises OSError (or polars' error that `is_machine_fault` knows) for the machine's faults alone.
     """
     return _DeliveryReader(options, scratch, careful).read(sources)
@@ -86,6 +86,11 @@ class _DeliveryReader:
             return self._members(source, stem, depth)
         return {source.name: self._of_kind(kind, source, head, stem)}
 
+    def _is_careful(self, source: Source) -> bool:
+        """Whether the source, or an archive that it is in, is to be read record by record."""
+        parts = source.name.split("!")
+        return any("!".join(parts[:place]) in self._careful for place in range(1, len(parts) + 1))
+
     def _members(self, source: Source, stem: str, depth: int) -> dict[str, Reading]:
         inside = members(source, self._scratch, stem)
         if isinstance(inside, Refusal):
@@ -106,7 +111,7 @@ class _DeliveryReader:
         if self._options.format is not None:
             kind = _FORMATS[self._options.format]
         if kind in (Kind.PARQUET, Kind.ARROW, Kind.AVRO):
-            return read_columnar(source, kind, careful=source.name in self._careful)
+            return read_columnar(source, kind, careful=self._is_careful(source))
         if kind is Kind.EXCEL:
             return read_excel(source, self._options, self._scratch, stem)
         if kind is Kind.JSON:
@@ -127,7 +132,7 @@ class _DeliveryReader:
     def _delimited(self, source: Source, head: bytes, stem: str) -> Reading:
         """A delimited file: on the fast path if its bytes can be proved, else record by record."""
         encoding = self._options.encoding or wide_encoding(head)
-        careful = source.name in self._careful
+        careful = self._is_careful(source)
         try:
             if not encoding and not careful and begins_as_utf8(head):
                 reading = self._fast_utf8(source, head)

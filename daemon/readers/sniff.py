@@ -293,7 +293,9 @@ def other_quotings(records: Sequence[Record], dialect: Dialect) -> Iterator[Dial
 def _quotes_are_text(raw: str, dialect: Dialect) -> bool:
     """Whether every field has its quotes in pairs and within it, as in 37 36'37.8"N 121 2'17.9"W."""
     parts = [part for part in raw.split(dialect.delimiter or None) if dialect.quote in part]
-    return all(part.count(dialect.quote) % 2 == 0 and dialect.quote not in (part[0], part[-1]) for part in parts)
+    return all(
+        part.count(dialect.quote) % 2 == 0 and dialect.quote not in (part[0], part[-1]) for part in parts
+    )
 
 
 def _single_quotes(lines: Sequence[Line], delimiter: str) -> Iterator[Dialect]:

@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -118,6 +118,22 @@ class Store:
         """Everything a query gives."""
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
+
+    def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
+        """Yield what a query gives, row by row: for answers too large to hold, on a connection nobody shares."""
+        yield from self._connection.execute(sql, values)
+
+    def copy_to(self, path: Path) -> None:
+        """Write the ledger as it stands at one instant into a new file, durably, whoever writes to it meanwhile.
+
+        Raises RetryLaterError when the disk refuses.
+        """
+        try:
+            with closing(sqlite3.connect(path)) as copy, self._lock:
+                self._connection.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE")  # one file, until it is opened for writing again
+        except sqlite3.OperationalError as error:
+            raise RetryLaterError(f"{path}: the ledger could not be copied: {error}") from error
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         """The first row of a query, None if it gives none."""

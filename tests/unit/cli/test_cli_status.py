@@ -107,3 +107,11 @@ def test_a_root_without_a_ledger_has_nothing_yet(tmp_path: Path, run: Run) -> No
 
 def test_a_pipe_gets_tab_separated_lines(orders: Root, run: Run) -> None:
     assert "sales.orders\t3\t2\t2\t2\t0\t1\t0\n" in run("status", orders).stdout
+
+
+def test_a_broken_contract_is_named_with_its_line(root: Root, run: Run) -> None:
+    folder = root.layout.contracts / "sales"
+    folder.mkdir(parents=True)
+    (folder / "orders.yaml").write_text("bronz: {}\n")
+    told = run("status", root).output
+    assert "catalog/contracts/sales/orders.yaml:1: unknown key 'bronz'; did you mean 'bronze'?" in told

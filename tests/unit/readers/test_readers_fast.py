@@ -73,9 +73,9 @@ def test_the_header_is_kept_only_where_it_differs_from_the_columns(read: Read) -
 
 
 def test_a_proof_fails_when_a_row_was_lost_or_padded() -> None:
-    assert Proof(records=3, delimiters=6, width=3).holds_for(3)
-    assert not Proof(records=3, delimiters=6, width=3).holds_for(2)
-    assert not Proof(records=None, delimiters=5, width=3).holds_for(3)
+    assert Proof(3, records=3, delimiters=6).holds_for(3)
+    assert not Proof(3, records=3, delimiters=6).holds_for(2)
+    assert not Proof(3, last="c", count=lambda: 5).holds_for(3)
 
 
 def test_a_source_that_was_not_written_whole_is_unproved(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_source_that_was_not_written_whole_is_unproved(tmp_path: Path) -> None
 def test_bytes_that_polars_may_read_wrong_are_trouble(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(content)
-    assert measure(path, b",", b'"', 1, count_lines=True).trouble
+    assert measure(path, b",", b'"', 1, count=True).trouble
 
 
 def test_counting_goes_on_over_chunks_and_quoted_line_ends(
@@ -113,7 +113,7 @@ def test_counting_goes_on_over_chunks_and_quoted_line_ends(
     monkeypatch.setattr("daemon.readers.structure.CHUNK", 16)
     path = tmp_path / "a.csv"
     path.write_bytes(b"a,b\n" + b'1,"x\n,\n""y"\n' * 50 + b"2,3\n" * 50)
-    found = measure(path, b",", b'"', 1, count_lines=True)
+    found = measure(path, b",", b'"', 1, count=True)
     assert (found.trouble, found.lines, found.delimiters) == ("", 100, 100)
 
 

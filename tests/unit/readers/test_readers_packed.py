@@ -101,3 +101,8 @@ def test_a_parquet_file_with_a_damaged_page_is_refused(read: Read) -> None:
     content = bytearray(_columnar("parquet"))
     content[8:60] = bytes(52)
     assert read({"in.parquet": bytes(content)}).refusal.kind == "unreadable"
+
+
+def test_an_archive_named_as_careful_has_its_members_read_carefully(read: Read) -> None:
+    outcome = read({"all.zip": _zipped({"a.csv": _CSV})}, careful=True)
+    assert "record by record" in outcome.delivery.notes["all.zip!a.csv"]
