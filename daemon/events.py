@@ -83,7 +83,7 @@ class Event(StrEnum):
     )
     CLAIM_REFUSED = (
         "claim_refused",
-        "domain table error",
+        "error seconds",
         "ready files could not be taken, e.g. for a fault of the disk; they are tried again",
     )
     CLAIM_RECOVERED = (

@@ -117,7 +117,9 @@ class Candidates:
         kept = self._kept()
         seen = 0
         # In the order of their arrival, which `keep: last` goes by; mtime would be the sender's.
-        for found in sorted(self._walk(self._landing), key=lambda found: (found.sighting.ctime_ns, found.path)):
+        for found in sorted(
+            self._walk(self._landing), key=lambda found: (found.sighting.ctime_ns, found.path)
+        ):
             seen += 1
             if ignored.get(found.path) == found.sighting:
                 self._ignored[found.path] = found.sighting

@@ -62,10 +62,10 @@ class Claims:
         make_directories(folder)
         return self._carry_out(OpenClaim(batch_id, key, intents), files, now)
 
-    def recover(self, now: datetime) -> int:
-        """Put right the claims that a crash left half done, from what the disk shows.
+    def recover(self, now: datetime) -> list[TableKey]:
+        """Put right the claims that a crash or a refusal left half done, from what the disk shows.
 
-        Returns how many there were.
+        Returns their tables. Raises OSError and RetryLaterError.
         """
         claims = self._ledger.open_claims()
         for claim in claims:
@@ -73,7 +73,7 @@ class Claims:
             log.info(
                 Event.CLAIM_RECOVERED, domain=claim.key.domain, table=claim.key.table, batch_id=claim.batch_id
             )
-        return len(claims)
+        return [claim.key for claim in claims]
 
     def _intent(self, file: ReadyFile, folder: Path, ordinal: int) -> ClaimIntent:
         root = self._layout.root

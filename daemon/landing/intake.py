@@ -65,6 +65,7 @@ class Intake:
         self._sweep_wanted = threading.Event()
         self._stopping = threading.Event()
         self._busy = threading.Event()
+        self._refused = False
         self._refused_until = 0.0
         self._thread = threading.Thread(target=self._run, name="intake")
 
@@ -156,7 +157,7 @@ class Intake:
         now = time.monotonic()
         due = self._candidates.next_due
         wait = _LISTEN if due is None else min(_LISTEN, due - now)
-        if self._candidates.ready and self._refused_until > now:
+        if self._refused:
             wait = min(wait, self._refused_until - now)
         return max(wait, 0.001)
 
@@ -169,18 +170,30 @@ class Intake:
         """Claim a batch of every table that has ready files and not too many batches waiting."""
         if time.monotonic() < self._refused_until:
             return
-        for key in list(self._candidates.ready):
-            try:
-                while self._ledger.promotions.unstaged(key) < _MAX_UNSTAGED and not self._stopping.is_set():
-                    files = self._next_batch(key)
-                    if not files:
-                        break
-                    if self._claims.claim(key, files, self._now()):
-                        self._claimed(key)
-            except (RetryLaterError, OSError) as error:
-                self._refused_until = time.monotonic() + _MACHINE_WAIT
-                log.warning(Event.CLAIM_REFUSED, domain=key.domain, table=key.table, error=str(error))
+        try:
+            if self._refused:
+                self._put_right()
+            for key in list(self._candidates.ready):
+                self._claim_table(key)
+        except (RetryLaterError, OSError) as error:
+            self._refused = True
+            self._refused_until = time.monotonic() + _MACHINE_WAIT
+            log.warning(Event.CLAIM_REFUSED, error=str(error), seconds=_MACHINE_WAIT)
+
+    def _put_right(self) -> None:
+        """Settle the claim that the machine refused half way, and look for the files that it left in landing."""
+        for key in self._claims.recover(self._now()):
+            self._claimed(key)
+        self._refused = False
+        self.sweep()
+
+    def _claim_table(self, key: TableKey) -> None:
+        while self._ledger.promotions.unstaged(key) < _MAX_UNSTAGED and not self._stopping.is_set():
+            files = self._next_batch(key)
+            if not files:
                 return
+            if self._claims.claim(key, files, self._now()):
+                self._claimed(key)
 
     def _next_batch(self, key: TableKey) -> list[ReadyFile]:
         """Take files off a table's ready ones, the first ready first, up to the batch's limit; a large file goes alone."""

@@ -39,8 +39,9 @@ def read_delivery(
 ) -> Delivery:
     """Read `sources` as `options` say; intermediate files go to `scratch`, an existing folder the caller removes.
 
-    Sources named in `careful`, and the members of archives named there, are read record by record. Bad data is never raised: it is in `damaged` and `refused`.
-    Raises OSError (or polars' error that `is_machine_fault` knows) for the machine's faults alone.
+    Sources named in `careful`, and the members of archives named there, are read record by record. Bad data is never
+    raised: it is in `damaged` and `refused`. Raises OSError (or polars' error that `is_machine_fault` knows) for the
+    machine's faults alone.
     """
     return _DeliveryReader(options, scratch, careful).read(sources)
 

@@ -1,36 +1,71 @@
 """A hundred daily reports in three shapes, without a contract: all records reach gold, under the union of the columns."""
 
+import csv
 import json
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+pytestmark = pytest.mark.corpus
 
-@pytest.mark.corpus
-def test_every_record_of_every_shape_reaches_gold(corpus: Path, tmp_path: Path) -> None:
-    reports = corpus / "covid-daily"
-    truth = json.loads((reports / "TRUTH.json").read_text())
-    landing = tmp_path / "landing" / "covid_daily"
+
+@pytest.fixture(scope="module")
+def gold(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    """The gold table of a root into which the reports were dropped, with the columns of all its files."""
+    root = tmp_path_factory.mktemp("covid")
+    landing = root / "landing" / "covid_daily"
     landing.mkdir(parents=True)
-    for report in reports.glob("*.csv"):
+    for report in (corpus / "covid-daily").glob("*.csv"):
         shutil.copy(report, landing)
-    command = [sys.executable, "-m", "daemon", "drain", "--root", str(tmp_path)]
+    command = [sys.executable, "-m", "daemon", "drain", "--root", str(root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
-    gold = pl.scan_parquet(
-        tmp_path / "data/gold/main/covid_daily/*.parquet", missing_columns="insert", extra_columns="ignore"
-    )
-    rows = gold.select("_source_file").collect()
-    assert rows.height == truth["rows"] == 132_991
-    assert rows["_source_file"].n_unique() == 100
-    columns = {
-        name
-        for file in (tmp_path / "data/gold/main/covid_daily").glob("*.parquet")
-        for name in pl.read_parquet_schema(file)
-        if not name.startswith("_")
-    }
+    files = sorted((root / "data/gold/main/covid_daily").glob("*.parquet"))
+    return pl.concat([pl.read_parquet(file) for file in files], how="diagonal")
+
+
+def test_every_record_reaches_gold_once_under_the_union_of_the_columns(
+    corpus: Path, gold: pl.DataFrame
+) -> None:
+    truth = json.loads((corpus / "covid-daily" / "TRUTH.json").read_text())
+    assert gold.height == truth["rows"] == 132_991
+    assert gold.n_unique(["_source_file", "_source_row"]) == gold.height
+    columns = {name for name in gold.columns if not name.startswith("_")}
     assert columns == {name for header in truth["headers"] for name in header["columns"]}
+
+
+def test_each_shape_of_header_brings_its_files_and_records(corpus: Path, gold: pl.DataFrame) -> None:
+    truth = json.loads((corpus / "covid-daily" / "TRUTH.json").read_text())
+    rows: Counter[tuple[str, ...]] = Counter()
+    files: Counter[tuple[str, ...]] = Counter()
+    for name, count in gold.group_by("_source_file").len().iter_rows():
+        header, _ = _read(corpus / "covid-daily" / Path(name).name)
+        rows[header] += count
+        files[header] += 1
+    wanted = {tuple(header["columns"]): header for header in truth["headers"]}
+    assert rows == {header: found["rows"] for header, found in wanted.items()}
+    assert files == {header: found["files"] for header, found in wanted.items()}
+
+
+def test_every_file_brings_the_numbers_that_stand_in_it(corpus: Path, gold: pl.DataFrame) -> None:
+    numbers = ["Confirmed", "Deaths", "Recovered"]
+    sums = gold.group_by("_source_file").agg(pl.col(numbers).cast(pl.Float64).sum())
+    found = {Path(row["_source_file"]).name: row for row in sums.iter_rows(named=True)}
+    for report in (corpus / "covid-daily").glob("*.csv"):
+        header, records = _read(report)
+        for number in numbers:
+            place = header.index(number)
+            expected = sum(float(record[place] or 0) for record in records)
+            assert found[report.name][number] == expected, (report.name, number)
+
+
+def _read(report: Path) -> tuple[tuple[str, ...], list[list[str]]]:
+    """A report's header and records, as Python's own reader sees them."""
+    with report.open(encoding="utf-8-sig", newline="") as file:
+        header, *records = [record for record in csv.reader(file) if record]
+    return tuple(header), records
