@@ -20,7 +20,7 @@ from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.provenance import SOURCE_FILE, stamp
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.writing import DATA_ERRORS, publish, scan, set_records_aside
-from daemon.readers import DamagedRecord, Delivery, Source, read_delivery
+from daemon.readers import DamagedRecord, Delivery, Refusal, Source, read_delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +54,13 @@ class StagedLayer:
             counts = _rows_by_file(pending.temporary) if rows else {}
             for file in fresh:
                 _refuse_changed(file)
-            rejected = _set_aside(place, delivery.damaged)
+            damaged = (*delivery.damaged, *_refused_members(fresh, delivery.refused))
+            rejected = _set_aside(place, damaged)
             published = publish(pending, place, rows)
-        outcomes = _outcomes(files, digests, fresh, delivery, counts)
+        outcomes = _outcomes(files, digests, fresh, delivery, _by_owner(fresh, counts, damaged))
         result = LayerResult(
             batch_id=place.batch_id,
-            rows_in=rows + len(delivery.damaged),
+            rows_in=rows + len(damaged),
             rows_out=rows,
             path=place.path if published else None,
             file=published,
@@ -157,16 +158,37 @@ def _set_aside(place: Place, damaged: Sequence[DamagedRecord]) -> Mapping[str, i
     )
 
 
+def _refused_members(files: Sequence[ClaimedFile], refused: Sequence[Refusal]) -> list[DamagedRecord]:
+    """Members of archives that nothing can read, each as one record: its archive is taken all the same."""
+    names = {file.name for file in files}
+    return [
+        DamagedRecord(refusal.source, 0, None, None, refusal.kind, "", refusal.reason)
+        for refusal in refused
+        if refusal.source not in names
+    ]
+
+
+def _by_owner(
+    files: Sequence[ClaimedFile], counts: Mapping[str, int], damaged: Sequence[DamagedRecord]
+) -> dict[str, int]:
+    """Records by dropped file; those of `archive.zip!member` are the archive's."""
+    names = {file.name for file in files}
+    rows = dict.fromkeys(names, 0)
+    for source, count in (*counts.items(), *((record.source, 1) for record in damaged)):
+        owner = source
+        while owner not in names:
+            owner = owner.rpartition("!")[0]
+        rows[owner] += count
+    return rows
+
+
 def _outcomes(
     files: Sequence[ClaimedFile],
     digests: Mapping[int, str],
     fresh: Sequence[ClaimedFile],
     delivery: Delivery,
-    counts: Mapping[str, int],
+    rows: Mapping[str, int],
 ) -> tuple[FileOutcome, ...]:
-    rows = dict(counts)
-    for record in delivery.damaged:
-        rows[record.source] = rows.get(record.source, 0) + 1
     refused = {refusal.source: refusal for refusal in delivery.refused}
     read = {file.file_id for file in fresh}
     outcomes = []
@@ -180,5 +202,5 @@ def _outcomes(
             reason = f"{file.name}: {refusal.reason}"
             outcomes.append(FileOutcome(file.file_id, digest, 0, "set_aside", refusal.kind, reason))
         else:
-            outcomes.append(FileOutcome(file.file_id, digest, rows.get(file.name, 0), "staged"))
+            outcomes.append(FileOutcome(file.file_id, digest, rows[file.name], "staged"))
     return tuple(outcomes)

@@ -118,7 +118,13 @@ def test_codes_keep_every_zero(root: Path) -> None:
         "00",
     )
     assert "00011.00" in gold(root, "element.exclusions")["excluded_code"].to_list()
-    assert gold(root, "cops.employment")["unit_group_id"].str.contains(r"^\d{5}$").all()
+    unit_groups = set(gold(root, "noc.dim_noc")["unit_group_id"])
+    assert all(set(gold(root, f"cops.{table}")["unit_group_id"]) == unit_groups for table in COPS)
+    for table in COLUMNS:
+        if table.startswith(("oasis.", "element.")):
+            codes = gold(root, table).select("oasis_code", "unit_group_id", "noc_element_code")
+            assert all(f"{group}.{element}" == code for code, group, element in codes.iter_rows()), table
+            assert codes["oasis_code"].str.contains(r"^\d{5}\.\d{2}$").all(), table
 
 
 def test_tables_keep_their_columns_and_gain_the_derived_ones(root: Path) -> None:
