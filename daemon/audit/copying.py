@@ -20,7 +20,7 @@ from daemon.catalog.ledger.inventory import DroppedFile, LedgerInventory, Listed
 from daemon.catalog.transition import LayerTransitionLog
 from daemon.errors import RetryLaterError
 from daemon.lake.archive import PRIVATE_FOLDER
-from daemon.lake.durable import make_directories, publish, remove_tree, sync_directory, sync_files
+from daemon.lake.durable import make_directories, publish, sync_directory, sync_files, temporary_beside
 from daemon.lake.generations import ensure_generation
 from daemon.lake.layout import Layout
 from daemon.lake.lineage import transition_path, write_transition
@@ -224,7 +224,6 @@ def _link_or_copy(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise
-        temporary = target.with_name(f"{target.name[:200]}.tmp")
-        remove_tree(temporary)
-        shutil.copy2(source, temporary, follow_symlinks=False)
-        temporary.rename(target)
+        with temporary_beside(target) as temporary:
+            shutil.copy2(source, temporary, follow_symlinks=False)
+            temporary.rename(target)

@@ -116,7 +116,8 @@ class BatchOutcome:
     """What a promotion did to one batch. `layer_file` is None when no row was left to publish.
 
     `quarantine_file` is the path, relative to the root, of the records set aside at this hop.
-    `rows_by_rule` counts set-aside records by the rule that caught them.
+    `rows_by_rule` counts set-aside records by the rule that caught them. `columns` are those of the file with their types
+    as text, provenance left out; `headers` how a column was spelled where that differs from its name.
     """
 
     transition: LayerTransitionLog
@@ -124,6 +125,8 @@ class BatchOutcome:
     files: tuple[FileOutcome, ...] = ()
     quarantine_file: str | None = None
     rows_by_rule: tuple[tuple[str, int], ...] = ()
+    columns: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ writes lineage.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.silver import Rewritten, SilverLayer
 from daemon.pipeline.staged import StagedLayer
 from daemon.pipeline.transforms import load_transforms
+from daemon.pipeline.writing import columns_of
 
 Clock = Callable[[], datetime]
 
@@ -70,7 +72,8 @@ class _Promotion:
         layer = StagedLayer(self._task.contract.reader)
         staged = layer.promote(item.sources, place, self._task.known_hashes)
         sources = dropped_sources(item.sources, staged.files, staged.notes)
-        return self._outcome(item, place, staged.layer, sources, files=staged.files)
+        outcome = self._outcome(item, place, staged.layer, sources, files=staged.files)
+        return replace(outcome, headers=tuple(staged.headers.items()))
 
     def _bronze(self, item: PromotionItem) -> BatchOutcome:
         contract = self._task.contract
@@ -176,7 +179,8 @@ class _Promotion:
         )
         log = transition(place, result, attempt, sources, applied=applied, files=files)
         quarantine = self._layout.relative(result.quarantine_path) if result.quarantine_path else None
-        return BatchOutcome(log, result.file, files, quarantine, tuple(result.rejected.items()))
+        columns = columns_of(result.path) if result.path else ()
+        return BatchOutcome(log, result.file, files, quarantine, tuple(result.rejected.items()), columns)
 
 
 def _source(item: PromotionItem) -> LayerFile:

@@ -21,15 +21,20 @@ from daemon.pipeline.provenance import SOURCE_FILE, stamp
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.writing import DATA_ERRORS, publish, scan, set_records_aside
 from daemon.readers import DamagedRecord, Delivery, Refusal, Source, read_delivery
+from daemon.readers.headers import column_names
 
 
 @dataclass(frozen=True, slots=True)
 class StagedResult:
-    """The staged batch, what became of each file, in the order given, and how each was read (`notes`, by name)."""
+    """The staged batch, and what became of each file, in the order given.
+
+    `notes`, by file name, say how each was read; `headers` how a column was spelled, where that differs from its name.
+    """
 
     layer: LayerResult
     files: tuple[FileOutcome, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class StagedLayer:
@@ -68,7 +73,7 @@ class StagedLayer:
             quarantine_path=place.quarantine_path if rejected else None,
             warnings=[f"{refusal.source}: {refusal.reason}" for refusal in delivery.refused],
         )
-        return StagedResult(result, outcomes, delivery.notes)
+        return StagedResult(result, outcomes, delivery.notes, _spellings(delivery))
 
     def _read(
         self, files: Sequence[ClaimedFile], pending: PendingParquet, place: Place
@@ -122,6 +127,15 @@ def _fresh(
             seen.add(digests[file.file_id])
             fresh.append(file)
     return fresh
+
+
+def _spellings(delivery: Delivery) -> dict[str, str]:
+    return {
+        column: spelled
+        for header in delivery.headers.values()
+        for column, spelled in zip(column_names(header), header, strict=True)
+        if column != spelled
+    }
 
 
 def _sources(files: Sequence[ClaimedFile]) -> list[Source]:

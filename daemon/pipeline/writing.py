@@ -67,6 +67,12 @@ def as_quarantine(lf: pl.LazyFrame, rule: pl.Expr, reason: pl.Expr) -> pl.LazyFr
     )
 
 
+def columns_of(path: Path) -> tuple[tuple[str, str], ...]:
+    """The columns of a layer file and their types as text, provenance left out."""
+    schema = pl.read_parquet_schema(path)
+    return tuple((name, str(dtype)) for name, dtype in schema.items() if name not in PROVENANCE)
+
+
 def scan(path: Path) -> pl.LazyFrame:
     """One layer file, lazily; its name is never taken for a pattern."""
     return pl.scan_parquet(path, glob=False)

@@ -13,14 +13,13 @@ from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.errors import RetryLaterError
 from daemon.events import Event
-from daemon.lake.durable import remove_tree
 from daemon.lake.layout import Layout
 from daemon.scheduling.backoff import Backoff
-from daemon.scheduling.clock import utc_now
 from daemon.scheduling.jobs import Jobs
 from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
 from daemon.scheduling.rest import RestKeeper
+from daemon.scheduling.upkeep import keep_up
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +65,7 @@ class Chain:
             self.wake(key, target)
         for key in self._ledger.rest.tables():
             self._wake_rest(key)
-        self._jobs.wake("removals", lambda: self._patiently("removals", self._remove))
+        self._wake_upkeep()
         self.wake_models()
 
     def wake_models(self) -> None:
@@ -108,12 +107,21 @@ class Chain:
             self.wake_models()
         if step.withdrawn:  # the batch starts again from landing, split, or was set aside
             self.wake(key, Layer.STAGED)
-            self._jobs.wake("removals", lambda: self._patiently("removals", self._remove))
+            self._wake_upkeep()
         if target is Layer.STAGED:
             self._staged(key)
+        if step.outstanding:
+            self._wake_upkeep()
         if step.settled:
             self._wake_rest(key)
         return True
+
+    def _wake_upkeep(self) -> None:
+        def work() -> bool:
+            keep_up(self._ledger, self._layout)
+            return False
+
+        self._jobs.wake("upkeep", lambda: self._patiently("upkeep", work))
 
     def _wake_rest(self, key: TableKey) -> None:
         name = f"{key} rest"
@@ -122,16 +130,6 @@ class Chain:
     def _refresh_models(self) -> bool:
         self._models.step()
         self._retry_in_time()
-        return False
-
-    def _remove(self) -> bool:
-        """Remove layer files that were taken back, and generations that no reader can be in any more."""
-        paths = self._ledger.rest.removals(utc_now())
-        for path in paths:
-            remove_tree(self._layout.root / path)
-        if paths:
-            self._ledger.rest.removed(paths)
-            log.info(Event.GENERATION_REMOVED, count=len(paths), paths=[str(path) for path in paths[:3]])
         return False
 
     def _patiently(self, name: str, work: Callable[[], bool]) -> bool:

@@ -24,6 +24,7 @@ from daemon.lake.layout import Layout
 from daemon.lake.lineage import write_transition
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.clock import utc_now
+from daemon.scheduling.tables import TableNotes
 from daemon.scheduling.tasks import promote
 from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
 
@@ -38,13 +39,14 @@ class Step:
     """What one step did.
 
     `ran`: a promotion was due; `published`: it changed the target layer; `settled`: the fate of dropped files is known
-    now; `withdrawn`: a batch was taken back.
+    now; `withdrawn`: a batch was taken back; `outstanding`: the disk does not show yet what the ledger says.
     """
 
     ran: bool
     published: bool = False
     settled: bool = False
     withdrawn: bool = False
+    outstanding: bool = False
 
 
 class Promoter:
@@ -66,6 +68,7 @@ class Promoter:
         self._workers = workers
         self._backoff = backoff
         self._grace = grace
+        self._tables = TableNotes(layout)
 
     def step(self, key: TableKey, target: Layer) -> Step:
         """Carry out the oldest due promotion of a hop, if there is one."""
@@ -134,32 +137,39 @@ class Promoter:
         return task
 
     def _commit(self, due: DuePromotion, task: PromotionTask, outcome: PromotionOutcome) -> Step:
-        done = self._ledger.outcomes.commit(task, outcome, new_id, utc_now())
-        if outcome.generation != task.generation:
-            self._publish_generation(task, outcome.generation)
+        now = utc_now()
+        done = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace)
+        self._backoff.forget(due.group_id)
+        outstanding = not self._make_visible(task, outcome)
         for batch in (*outcome.items, *outcome.rewritten):
-            write_transition(self._layout, batch.transition)
-            self._ledger.outcomes.filed([batch.transition.transition_id])
             _tell(batch)
         for warning in outcome.warnings:
             log.warning(Event.CHECK_WARNED, domain=task.key.domain, table=task.key.table, warning=warning)
         for batch_id in done:
             log.info(Event.BATCH_COMPLETED, domain=task.key.domain, table=task.key.table, batch_id=batch_id)
-        self._backoff.forget(due.group_id)
         settled = bool(done) or any(file.fate != "staged" for batch in outcome.items for file in batch.files)
-        return Step(ran=True, published=True, settled=settled)
+        return Step(ran=True, published=True, settled=settled, outstanding=outstanding)
 
-    def _publish_generation(self, task: PromotionTask, generation: int) -> None:
-        point_link(self._layout, task.target, task.key, generation)
-        old = self._layout.generation(task.target, task.key, task.generation)
-        self._ledger.rest.plan_removals([old.relative_to(self._layout.root)], utc_now() + self._grace)
-        log.info(
-            Event.GENERATION_PUBLISHED,
-            domain=task.key.domain,
-            table=task.key.table,
-            layer=task.target,
-            generation=generation,
-        )
+    def _make_visible(self, task: PromotionTask, outcome: PromotionOutcome) -> bool:
+        """Show on disk what the ledger has committed; returns False where the disk refuses: upkeep does it then."""
+        try:
+            if outcome.generation != task.generation:
+                point_link(self._layout, task.target, task.key, outcome.generation)
+                log.info(
+                    Event.GENERATION_PUBLISHED,
+                    domain=task.key.domain,
+                    table=task.key.table,
+                    layer=task.target,
+                    generation=outcome.generation,
+                )
+            for batch in (*outcome.items, *outcome.rewritten):
+                write_transition(self._layout, batch.transition)
+                self._ledger.outcomes.filed([batch.transition.transition_id])
+                self._tables.note(task.key, task.target, batch)
+        except OSError as error:
+            log.warning(Event.PROMOTION_RETRIED, kind="machine", error=str(error))
+            return False
+        return True
 
     def _again(self, due: DuePromotion, kind: str, error: Exception) -> Step:
         """Leave the promotion planned, and try it again later."""

@@ -1,6 +1,6 @@
 """At start: what an earlier run left is put right, from what the ledger says and the disk shows.
 
-Called by the service.
+Called by the service's parts.
 
 Not a special path: afterwards the same chain goes on with what is unfinished.
 """
@@ -10,11 +10,13 @@ import structlog
 from daemon.catalog.ledger import Ledger
 from daemon.events import Event
 from daemon.lake.durable import remove_leftovers, remove_tree
-from daemon.lake.generations import point_link
 from daemon.lake.layout import Layout
-from daemon.lake.lineage import transition_path, write_transition
+from daemon.scheduling.upkeep import file_lineage, point_links
 
 log = structlog.get_logger(__name__)
+
+_DOUBTFUL = 1000
+"""Lineage files that are looked at although they are known to have been written."""
 
 
 def recover(ledger: Ledger, layout: Layout) -> None:
@@ -23,16 +25,9 @@ def recover(ledger: Ledger, layout: Layout) -> None:
     Raises OSError.
     """
     temporary = sum(_remove_unfinished(ledger, layout))
-    for totals in ledger.views.layers():
-        point_link(layout, totals.layer, totals.key, totals.generation)
-    lineage = 0
-    unfiled = ledger.outcomes.unfiled()
-    for transition in unfiled:
-        path = transition_path(layout, transition.transition_id)
-        if not path.exists() or not path.stat().st_size:
-            write_transition(layout, transition)
-            lineage += 1
-    ledger.outcomes.filed([transition.transition_id for transition in unfiled])
+    point_links(ledger, layout)
+    # The newest files were renamed but not synced: a power cut may have emptied them.
+    lineage = file_lineage(ledger, layout, [*ledger.outcomes.unfiled(), *ledger.outcomes.newest(_DOUBTFUL)])
     log.info(
         Event.RECOVERY_COMPLETED,
         batches=sum(ledger.views.batches_in_flight().values()),

@@ -33,7 +33,9 @@ def tool(root: Path, *words: str) -> dict[str, Any]:
 def taken(root: Path) -> set[str]:
     """The last parts of the names of the files that a root's ledger has taken."""
     with sqlite3.connect(root / "catalog/state.sqlite3") as connection:
-        names = connection.execute("SELECT name FROM files WHERE state NOT IN ('claiming', 'vanished')").fetchall()
+        names = connection.execute(
+            "SELECT name FROM files WHERE state NOT IN ('claiming', 'vanished')"
+        ).fetchall()
     connection.close()
     return {Path(name).name for (name,) in names}
 

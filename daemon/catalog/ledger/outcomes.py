@@ -31,11 +31,16 @@ class OutcomeLedger:
         self._lock = threading.Lock()
 
     def commit(
-        self, task: PromotionTask, outcome: PromotionOutcome, new_id: Callable[[], str], now: datetime
+        self,
+        task: PromotionTask,
+        outcome: PromotionOutcome,
+        new_id: Callable[[], str],
+        now: datetime,
+        leave_at: datetime,
     ) -> list[str]:
-        """Make a promotion's outcome the truth, and plan the hop above.
+        """Make a promotion's outcome the truth, and plan the hop above. Returns the batches that are done by it.
 
-        Returns the batches that are done by it.
+        A generation that it takes the place of may be removed from `leave_at` on.
 
         Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
         made.
@@ -63,6 +68,11 @@ class OutcomeLedger:
                 "WHERE domain = ? AND table_name = ? AND layer = ?",
                 (outcome.generation, *task.key, task.target),
             )
+            if outcome.generation != task.generation:
+                tx.execute(
+                    "INSERT OR IGNORE INTO removals VALUES (?, ?)",
+                    (generation_path(task.key, task.target, task.generation), leave_at.isoformat()),
+                )
             return _go_on(tx, task, outcome, new_id, now)
 
     def retry(self, due: DuePromotion, kind: str, error: str, now: datetime) -> None:
@@ -143,7 +153,7 @@ class OutcomeLedger:
             generation = self._promotions.generation(key, layer)
             tx.execute(
                 "INSERT OR IGNORE INTO removals VALUES (?, '')",
-                (f"data/.generations/{layer}/{key.domain}/{key.table}/{generation}/{name}",),
+                (f"{generation_path(key, layer, generation)}/{name}",),
             )
             if file is None:
                 continue
@@ -159,10 +169,14 @@ class OutcomeLedger:
         tx.execute("DELETE FROM quarantine WHERE batch_id = ?", (batch_id,))
 
     def unfiled(self) -> list[LayerTransitionLog]:
-        """Transitions whose lineage file is not known to be written, and the newest thousand, whose may not be durable."""
+        """Transitions whose lineage file is not known to be written."""
+        rows = self._store.rows("SELECT record FROM transitions WHERE filed = 0")
+        return [LayerTransitionLog.model_validate_json(row["record"]) for row in rows]
+
+    def newest(self, count: int) -> list[LayerTransitionLog]:
+        """The newest transitions."""
         rows = self._store.rows(
-            "SELECT record FROM transitions WHERE filed = 0 UNION "
-            "SELECT record FROM (SELECT record FROM transitions ORDER BY transition_id DESC LIMIT 1000)"
+            "SELECT record FROM transitions ORDER BY transition_id DESC LIMIT ?", (count,)
         )
         return [LayerTransitionLog.model_validate_json(row["record"]) for row in rows]
 
@@ -183,6 +197,11 @@ class OutcomeLedger:
         tx.execute_many(
             "UPDATE transitions SET filed = 1 WHERE transition_id = ?", [(name,) for name in names]
         )
+
+
+def generation_path(key: TableKey, layer: Layer, number: int) -> str:
+    """A generation's folder relative to the root, as lake.layout lays it out one floor above."""
+    return f"data/.generations/{layer}/{key.domain}/{key.table}/{number}"
 
 
 def record(tx: Store, log: LayerTransitionLog) -> None:

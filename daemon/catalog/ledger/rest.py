@@ -110,14 +110,6 @@ class RestLedger:
         rows = self._store.rows("SELECT path FROM removals WHERE due_at <= ?", (now.isoformat(),))
         return [Path(row["path"]) for row in rows]
 
-    def plan_removals(self, paths: Sequence[Path], due_at: datetime) -> None:
-        """Write down files or folders to remove from `due_at` on."""
-        with self._store.transaction() as tx:
-            tx.execute_many(
-                "INSERT OR IGNORE INTO removals VALUES (?, ?)",
-                [(str(path), due_at.isoformat()) for path in paths],
-            )
-
     def removed(self, paths: Sequence[Path]) -> None:
         """Write down that these are gone."""
         with self._store.transaction() as tx:

@@ -89,7 +89,7 @@ class Root:
             *self._set_aside(key, target, item, quarantined),
         )
         task = PromotionTask(self.path, key, target, due.items, Contract(), 1, 1)
-        self.ledger.outcomes.commit(task, PromotionOutcome((outcome,), generation=1), self.new_id, NOW)
+        self.ledger.outcomes.commit(task, PromotionOutcome((outcome,), generation=1), self.new_id, NOW, NOW)
 
     def _write(self, key: TableKey, target: Layer, item: PromotionItem, rows: pl.DataFrame) -> LayerFile:
         name = f"{item.batch_id}.parquet"

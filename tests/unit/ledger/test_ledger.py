@@ -67,7 +67,7 @@ class World:
     ) -> list[str]:
         task = PromotionTask(self.path, KEY, due.target, due.items, Contract(), 1, 1)
         outcome = PromotionOutcome(items, rewritten, generation=2 if rewritten else 1)
-        return self.ledger.outcomes.commit(task, outcome, self.new_id, NOW)
+        return self.ledger.outcomes.commit(task, outcome, self.new_id, NOW, NOW)
 
     def outcome(self, due: DuePromotion, item: PromotionItem, rows: int) -> BatchOutcome:
         files = tuple(FileOutcome(file.file_id, f"sha-{file.name}", rows, "staged") for file in item.sources)

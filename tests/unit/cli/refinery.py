@@ -1,0 +1,103 @@
+"""The daemon's own parts put together without processes or threads: files are claimed, carried up and archived at once."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+from daemon.catalog.contract_store import ContractStore
+from daemon.catalog.ledger import Ledger
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
+from daemon.lake.layout import Layout
+from daemon.landing.claims import Claims, ReadyFile
+from daemon.scheduling.backoff import Backoff
+from daemon.scheduling.models import ModelRefresher
+from daemon.scheduling.promoter import Promoter
+from daemon.scheduling.rest import RestKeeper
+from daemon.scheduling.workers import WorkerPool
+
+HOPS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
+
+
+class _Inline:
+    """Does in this process what a worker would do."""
+
+    def call(self, work: Callable[[Any], Any], task: Any) -> Any:
+        return work(task)
+
+
+@dataclass
+class Refinery:
+    """A root in which everything can be done step by step."""
+
+    layout: Layout
+
+    def __post_init__(self) -> None:
+        for folder in (self.layout.landing, self.layout.data, self.layout.contracts, self.layout.transforms):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.ledger = Ledger.open(self.layout.ledger)
+        self.contracts = ContractStore(self.layout.contracts)
+        workers = cast("WorkerPool", _Inline())
+        backoff = Backoff(1.0, 1.0, time.monotonic)
+        self._promoter = Promoter(
+            ledger=self.ledger,
+            layout=self.layout,
+            contracts=self.contracts,
+            workers=workers,
+            backoff=backoff,
+            grace=timedelta(0),
+        )
+        self._rest = RestKeeper(self.ledger, self.layout, self.contracts, "move")
+        self._models = ModelRefresher(self.ledger, self.layout, self.contracts, workers, backoff)
+
+    def contract(self, key: TableKey, text: str) -> None:
+        path = self.layout.contracts / key.domain / f"{key.table}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.contracts.reload()
+
+    def claim(self, key: TableKey, **texts: str) -> str:
+        """Claim files of one delivery, `name="content"` each; returns the batch."""
+        files = []
+        for name, text in texts.items():
+            path = self.layout.landing / key.domain / key.table / f"{name}.csv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            found = path.stat()
+            files.append(
+                ReadyFile(
+                    path,
+                    f"{key.domain}/{key.table}/{name}.csv",
+                    found.st_size,
+                    found.st_mtime_ns,
+                    found.st_ino,
+                )
+            )
+        self.contracts.reload()
+        batch = Claims(self.ledger.intake, self.layout).claim(key, files, datetime.now(UTC))
+        assert batch is not None
+        return batch
+
+    def climb(self, key: TableKey, *hops: Layer) -> None:
+        """Carry what is due up these hops, all of them unless told."""
+        for hop in hops or HOPS:
+            while self._promoter.step(key, hop).published:
+                pass
+
+    def settle(self, key: TableKey) -> None:
+        """Bring settled files to rest, and gold models up to date."""
+        while self._rest.step(key):
+            pass
+        self._models.step()
+
+    def deliver(self, key: TableKey, **texts: str) -> str:
+        """Carry a delivery from landing to gold and into the archive."""
+        batch = self.claim(key, **texts)
+        self.climb(key)
+        self.settle(key)
+        return batch
+
+    def close(self) -> None:
+        self.ledger.close()
