@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from daemon.audit.findings import difference
+from daemon.audit.findings import CannotMendError, difference
+from daemon.audit.tables import missing_metadata
 from daemon.catalog.ledger.inventory import DroppedFile, LedgerInventory, ListedFile
 from daemon.catalog.transition import LayerTransitionLog
 from daemon.errors import RetryLaterError
@@ -72,7 +73,6 @@ class RootCopy:
         """Make the copy. Raises OSError, and RetryLaterError where the daemon is always faster."""
         for folder in (self._copy.landing / ".claimed", self._copy.data, self._copy.lineage):
             make_directories(folder)
-        self._copy_written_by_people()
         snapshot = self._copy.ledger.with_name(f"{self._copy.ledger.name}.tmp")
         with LedgerInventory.open(self._layout.ledger) as live:
             for number in range(1, _ROUNDS + 1):
@@ -90,8 +90,8 @@ class RootCopy:
         publish(snapshot, self._copy.ledger)
         return copied
 
-    def _copy_written_by_people(self) -> None:
-        """Copy contracts, transforms, settings, and what is derived beside them."""
+    def _copy_small_files(self) -> None:
+        """Copy contracts, transforms, settings and table metadata: people edit some of them in place, so no links."""
         ignore = shutil.ignore_patterns("*.tmp", "__pycache__")
         for source, target in (
             (self._layout.contracts, self._copy.contracts),
@@ -146,10 +146,15 @@ class RootCopy:
         """Complete what the ledger stands for, remove what only an earlier round wanted, make all of it durable."""
         for identity in self._brought.keys() - wanted.keys():
             self._brought.pop(identity).unlink()
+        self._copy_small_files()
         rows = 0
         for totals in taken.views.layers():
             ensure_generation(self._copy, totals.layer, totals.key, totals.generation)
             rows += totals.rows
+        for problem in missing_metadata(self._copy, taken):  # a table's first commit, a moment ago
+            if problem.mend is not None:
+                with suppress(CannotMendError):
+                    problem.mend()
         files = [*self._brought.values(), *self._write_lineage(taken)]
         sync_files(files)
         for folder in {path.parent for path in files}:

@@ -8,6 +8,7 @@ from daemon.audit.histories import HistoryAudit
 from daemon.audit.layers import LayerAudit, removing
 from daemon.audit.remaking import Remaker
 from daemon.audit.sources import SourceAudit
+from daemon.audit.tables import missing_metadata
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.lake.layout import Layout
 
@@ -37,6 +38,7 @@ def prove(layout: Layout, inventory: LedgerInventory, tell: Tell) -> Report:
     LayerAudit(layout, inventory, remaker, tell).run(report)
     HistoryAudit(layout, inventory).run(report)
     SourceAudit(layout, inventory, tell).run(report)
+    report.problems.extend(missing_metadata(layout, inventory))
     if remaker.scratch.exists():
         path = layout.relative(remaker.scratch)
         report.problems.append(

@@ -51,6 +51,11 @@ Root = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Table = Annotated[str | None, typer.Option("--table", help="Of this table only: DOMAIN.TABLE.")]
+LogFormat = Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
+]
+LogFile = Annotated[Path | None, typer.Option(help="Log into this file; it may be rotated.")]
 
 HERE = Path()
 
@@ -73,11 +78,9 @@ def init(
 @app.command("run")
 def run(
     root: Root = HERE,
-    log_format: Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")] = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
-    ] = None,
-    log_file: Annotated[Path | None, typer.Option(help="Log into this file; it may be rotated.")] = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+    log_file: LogFile = None,
 ) -> None:
     """Watch landing and carry what arrives up to gold.
 
@@ -91,11 +94,9 @@ def run(
 @app.command("drain")
 def drain(
     root: Root = HERE,
-    log_format: Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")] = None,
-    log_level: Annotated[
-        Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
-    ] = None,
-    log_file: Annotated[Path | None, typer.Option(help="Log into this file; it may be rotated.")] = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
+    log_file: LogFile = None,
 ) -> None:
     """Do everything that is in landing, then exit.
 
@@ -185,9 +186,7 @@ def verify(
 ) -> None:
     """Prove that a root holds what its ledger says, while no daemon works on it.
 
-    Every file is read: rows and SHA-256 of layer files, dropped files at rest or still claimed, quarantine;
-    every hop is held against the next, the lineage files against the ledger. The exit status is 1 when
-    anything is wrong.
+    Every file is read, every hop held against the next. The exit status is 1 when anything is wrong.
     """
     from daemon.cli.verify import verify_root  # noqa: PLC0415 - see the module's docstring
 
@@ -203,8 +202,7 @@ def backup(
 ) -> None:
     """Copy a root, as it stands at one instant, while a daemon may work on it.
 
-    The copy is a root: `verify` proves it, `run` goes on with what was under way. What is not claimed from
-    landing yet is not copied.
+    The copy is a root: `verify` proves it, `run` goes on with what was under way.
     """
     from daemon.cli.backup import back_up  # noqa: PLC0415 - see the module's docstring
 

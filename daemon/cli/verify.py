@@ -130,20 +130,28 @@ def _print(layout: Layout, report: Report, attempts: list[Attempted]) -> None:
             "repairs",
             ("file", "was", "now"),
             (
-                (attempt.problem.path, attempt.problem.found, attempt.hindered or "repaired")
+                (attempt.problem.path, attempt.problem.found, "as before" if attempt.hindered else "repaired")
                 for attempt in attempts
             ),
         )
-    problems = report.problems[:_SHOWN] if on_terminal() else report.problems
-    if problems:
+    if on_terminal():
+        _print_for_people(report.problems)
+    elif report.problems:
         print_table(
             "problems",
             ("check", "file", "what is wrong", "next step"),
-            ((problem.check, problem.path, problem.found, problem.next_step) for problem in problems),
+            ((problem.check, problem.path, problem.found, problem.next_step) for problem in report.problems),
         )
-    if len(problems) < len(report.problems):
-        print_line(f"and {len(report.problems) - len(problems)} more; --json lists all")
     print_line(printable(_verdict(layout, report)))
+
+
+def _print_for_people(problems: list[Problem]) -> None:
+    """List the first problems: paths and sentences are too long for columns."""
+    for problem in problems[:_SHOWN]:
+        print_line(f"{problem.check}: {printable(problem.path)} {printable(problem.found)}")
+        print_line(f"     next: {printable(problem.next_step)}")
+    if len(problems) > _SHOWN:
+        print_line(f"and {len(problems) - _SHOWN} more; --json lists all")
 
 
 def _verdict(layout: Layout, report: Report) -> str:

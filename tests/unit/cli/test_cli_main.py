@@ -55,7 +55,7 @@ def test_the_root_is_the_current_folder_unless_said_otherwise(
 
 
 @pytest.mark.parametrize(
-    ("words", "meant"), [(["statsu"], "status"), (["quarantine", "lst"], "list"), (["qery", "x"], "query")]
+    ("words", "meant"), [(["statsu"], "status"), (["quarantine", "lst"], "list"), (["quey", "x"], "query")]
 )
 def test_a_mistyped_command_is_answered_with_the_nearest(run: Run, words: list[str], meant: str) -> None:
     found = run(*words)

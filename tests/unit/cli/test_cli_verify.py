@@ -18,6 +18,7 @@ from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.cli import verify as verify_module
 from daemon.lake.layout import Layout
+from daemon.lake.tables import read_table, table_path
 
 ORDERS = TableKey("sales", "orders")
 TOTALS = TableKey("sales", "totals")
@@ -192,6 +193,19 @@ def test_a_lineage_file_is_written_again_from_the_ledger(made: Refinery, run: Ru
     assert only_problem(run, made)["check"] == "lineage"
     assert verified(run, made, "--repair")["proved"]
     assert one.read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty"])
+def test_table_metadata_is_derived_again_from_the_layer_files(made: Refinery, run: Run, damage: str) -> None:
+    path = table_path(made.layout, ORDERS)
+    before = read_table(made.layout, ORDERS)
+    path.unlink() if damage == "missing" else path.write_bytes(b"")
+    assert only_problem(run, made)["check"] == "table metadata"
+    assert verified(run, made, "--repair")["proved"]
+    after = read_table(made.layout, ORDERS)
+    assert before is not None
+    assert after is not None
+    assert after.columns == before.columns
 
 
 def test_a_link_that_shows_the_wrong_generation_is_put_right(made: Refinery, run: Run) -> None:
