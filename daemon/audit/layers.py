@@ -21,8 +21,7 @@ _BACKUP = "`--repair` makes it again from the layer below if that gives the same
 _MODEL = (
     "`medalliond drain` makes it again if it is due; if it stays so, edit its contract: a comment will do"
 )
-_REMOVE = "`--repair`, or the next start, removes it"
-_REMOVE_OLD = "`--repair` removes it"
+_REMOVE = "`--repair` removes it"
 
 
 class LayerAudit:
@@ -124,7 +123,7 @@ class LayerAudit:
                     yield from self._strange_files(entry, layer, key, removals)
                 elif entry.name.isdecimal():
                     found = f"is another generation than the published one, {current}"
-                    yield self._leftover(entry, found, _REMOVE_OLD)
+                    yield self._leftover(entry, found, _REMOVE)
                 else:
                     yield self._leftover(entry, "is no generation", _REMOVE)
 

@@ -91,7 +91,7 @@ class SourceAudit:
             if place in known or place in self._set_aside:
                 continue
             if path.name.endswith(TEMPORARY):
-                next_step = "`--repair`, or the next start, removes it"
+                next_step = "`--repair` removes it"
                 yield Problem("leftover", str(place), "was never finished", next_step, removing(path))
             elif not self._was_withdrawn(path):
                 found = "is not in the ledger"
