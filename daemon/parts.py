@@ -100,7 +100,7 @@ class Parts:
         self.workers.warm_up()
         self.read_contracts()
         self._claims.recover(utc_now())
-        recover(self.ledger, self._layout)
+        recover(self.ledger, self._layout, self.contracts.models())
         self.jobs.start()
         self.jobs.every(_CONTRACTS, "contracts", job(self.read_contracts))
         self.jobs.every(self._settings.sweep_interval, "look", job(self.chain.wake_all))

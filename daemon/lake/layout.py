@@ -60,6 +60,11 @@ class Layout:
         return self.catalog / "lineage"
 
     @property
+    def unfinished(self) -> Path:
+        """Lineage files that are being written."""
+        return self.catalog / ".unfinished"
+
+    @property
     def tables(self) -> Path:
         """One JSON file per table."""
         return self.catalog / "tables"

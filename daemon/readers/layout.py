@@ -241,11 +241,13 @@ class _Table:
             return self._named(base, tuple(rows[0].fields), last, f"header in line {last}")
         parts = [_spread(row.fields, rows[-1].fields) for row in rows[:-1]] + [rows[-1].fields]
         header = tuple(" ".join(filter(None, map(str.strip, names))) for names in zip(*parts, strict=True))
-        return self._named(base, header, last, f"header in lines {rows[0].line} to {last}")
+        return self._named(base, header, last, f"warning: header in lines {rows[0].line} to {last}, joined")
 
     def _continues_header(self, header: Sequence[str], below: Sequence[str]) -> bool:
         """Whether the row `below` a header row is one too: no value in it, or it names what merged cells leave open."""
-        if _Verdict(below, self._shapes).another_header_row:
+        if "header" in self._options.model_fields_set:
+            return False  # the contract says that there is one
+        if len(self._body) >= _BODY_TO_TELL and _Verdict(below, self._shapes).another_header_row:
             return True
         open_places = [place for place, name in enumerate(header) if not name.strip()]
         filled = [place for place, cell in enumerate(below) if cell.strip()]

@@ -5,9 +5,13 @@ Called by the service's parts.
 Not a special path: afterwards the same chain goes on with what is unfinished.
 """
 
+from collections.abc import Iterable
+
 import structlog
 
 from daemon.catalog.ledger import Ledger
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
 from daemon.events import Event
 from daemon.lake.durable import remove_leftovers, remove_tree
 from daemon.lake.layout import Layout
@@ -19,12 +23,17 @@ _DOUBTFUL = 1000
 """Lineage files that are looked at although they are known to have been written."""
 
 
-def recover(ledger: Ledger, layout: Layout) -> None:
+def recover(ledger: Ledger, layout: Layout, models: Iterable[TableKey]) -> None:
     """Remove unpublished and uncommitted files, make links and lineage files say what the ledger says.
 
-    Raises OSError.
+    `models` are the gold models, whose refreshes the ledger does not plan. Raises OSError.
     """
     temporary = sum(_remove_unfinished(ledger, layout))
+    temporary += remove_leftovers(layout.unfinished) + remove_leftovers(layout.tables)
+    for key in models:
+        temporary += remove_leftovers(
+            layout.generation(Layer.GOLD, key, ledger.promotions.generation(key, Layer.GOLD))
+        )
     point_links(ledger, layout)
     # The newest files were renamed but not synced: a power cut may have emptied them.
     lineage = file_lineage(ledger, layout, [*ledger.outcomes.unfiled(), *ledger.outcomes.newest(_DOUBTFUL)])
