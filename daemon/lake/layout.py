@@ -1,6 +1,5 @@
 """Where everything of a root lies; docs/on-disk-format.md in code. Used by every room that names a path."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -92,11 +91,3 @@ class Layout:
     def relative(self, path: Path) -> str:
         """Return a path of this root relative to it, as records name it. Raises ValueError for others."""
         return str(path.relative_to(self.root))
-
-    def publishing_folders(self) -> Iterator[Path]:
-        """Yield the folders in which a crash may leave temporary files, for `durable.remove_leftovers`."""
-        yield from (self.lineage, self.tables)
-        yield from self.data.glob("quarantine/*/*")
-        for table in self.data.glob(".generations/*/*/*"):
-            yield table
-            yield from (folder for folder in table.iterdir() if folder.name.isdecimal())

@@ -49,7 +49,9 @@ def _remove_unfinished(ledger: Ledger, layout: Layout) -> list[int]:
     """Of every unfinished hop: what was being written, and what was published without being committed."""
     removed = []
     for key, target in ledger.promotions.due_hops():
-        folder = layout.generation(target, key, ledger.promotions.generation(key, target))
+        generation = ledger.promotions.generation(key, target)
+        remove_tree(layout.generation(target, key, generation + 1))  # built, but never committed
+        folder = layout.generation(target, key, generation)
         removed.append(remove_leftovers(folder) + remove_leftovers(layout.quarantine(key)))
         for name in ledger.promotions.uncommitted(key, target):
             remove_tree(folder / name)

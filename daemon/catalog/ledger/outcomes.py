@@ -166,6 +166,10 @@ class OutcomeLedger:
                 "WHERE domain = ? AND table_name = ? AND layer = ?",
                 (file.rows, *key, layer),
             )
+        tx.execute(
+            "INSERT OR IGNORE INTO removals SELECT DISTINCT path, '' FROM quarantine WHERE batch_id = ?",
+            (batch_id,),
+        )
         tx.execute("DELETE FROM quarantine WHERE batch_id = ?", (batch_id,))
 
     def unfiled(self) -> list[LayerTransitionLog]:

@@ -7,7 +7,6 @@ import pytest
 
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
-from daemon.lake.durable import make_directories
 from daemon.lake.layout import Layout
 
 
@@ -45,15 +44,3 @@ def test_the_layout_is_the_one_on_the_page_of_the_disk_format(layout: Layout, ke
 def test_a_path_outside_the_root_has_no_relative_name(layout: Layout) -> None:
     with pytest.raises(ValueError, match="etc"):
         layout.relative(Path("/etc"))
-
-
-def test_every_folder_with_leftovers_is_named(layout: Layout, key: TableKey) -> None:
-    make_directories(layout.generation(Layer.GOLD, key, 2))
-    make_directories(layout.quarantine(key))
-    assert set(layout.publishing_folders()) == {
-        layout.lineage,
-        layout.tables,
-        layout.quarantine(key),
-        layout.generations(Layer.GOLD, key),
-        layout.generation(Layer.GOLD, key, 2),
-    }
