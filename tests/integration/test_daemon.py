@@ -247,7 +247,7 @@ def test_a_worker_killed_from_outside_costs_a_retry_and_no_data(tmp_path: Path) 
 def _kill_workers(parent: int) -> int:
     """SIGKILL to every worker of a daemon; returns how many there were."""
     found = subprocess.run(
-        ["ps", "--ppid", str(parent), "-o", "pid=,args="], capture_output=True, text=True, check=False
+        ["ps", "-ww", "--ppid", str(parent), "-o", "pid=,args="], capture_output=True, text=True, check=False
     )
     workers = [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
     for worker in workers:
