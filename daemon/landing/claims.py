@@ -154,6 +154,12 @@ def _give_back(claimed_path: Path, landing_path: Path) -> None:
 
 
 def _claimed_name(ordinal: int, path: Path) -> str:
-    """A name that is unique within the batch and fits a directory entry; it keeps the endings, which readers look at."""
-    name = f"{ordinal}-".encode() + os.fsencode(path.name)
-    return os.fsdecode(name if len(name) <= _NAME_MAX else name[: _NAME_MAX - 64] + name[-64:])
+    """A name that is unique within the batch and fits a directory entry; it keeps the endings, which readers look at.
+
+    It is UTF-8 whatever the sender's name is: Polars takes no other path. The sender's name comes back at rest.
+    """
+    readable = os.fsencode(path.name).decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
+    name = f"{ordinal}-{readable}".encode()
+    if len(name) > _NAME_MAX:
+        name = name[: _NAME_MAX - 64] + name[-64:]
+    return name.decode("utf-8", "ignore")

@@ -99,7 +99,7 @@ def _failing(renamed: pl.LazyFrame, casts: Sequence[Cast]) -> pl.LazyFrame:
     reasons = [
         pl.when(cast.fails(cast.value)).then(
             pl.format(
-                f"{{}}: '{{}}' is not {_article(cast.kind)}",
+                f"{{}}: '{{}}' is not {cast.wanted}",
                 pl.lit(cast.column),
                 pl.col(cast.column).cast(pl.String),
             )
@@ -110,10 +110,6 @@ def _failing(renamed: pl.LazyFrame, casts: Sequence[Cast]) -> pl.LazyFrame:
     return as_quarantine(
         renamed.filter(failed), rule, pl.concat_str(reasons, separator="; ", ignore_nulls=True)
     )
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 def _is_glob(name: str) -> bool:

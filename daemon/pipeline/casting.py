@@ -34,15 +34,19 @@ _ISO = {
     ),
     "time": ("%H:%M:%S%.f", "%H:%M"),
 }
-_OFFSETS = ("%z", "%:z", "%#z")
+_ISO_WITH_OFFSET = "%+"
+_OFFSETS = ("%z", "%:z", "%#z", _ISO_WITH_OFFSET)
 
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """A column that bronze casts: the typed expression `value`, and where there is no value to cast, `missing`."""
+    """A column that bronze casts: the typed expression `value`, and where there is no value to cast, `missing`.
+
+    `wanted` says in words what a value must be.
+    """
 
     column: str
-    kind: str
+    wanted: str
     value: pl.Expr
     missing: pl.Expr
 
@@ -57,15 +61,15 @@ def cast_column(column: str, dtype: pl.DataType, rule: CastRule, null_values: Se
     target = target_type(rule)
     if dtype != pl.String:
         value = source if dtype == target else _typed(source, dtype, target)
-        return Cast(column, rule.type, value, source.is_null())
+        return Cast(column, _wanted(rule), value, source.is_null())
     if rule.type == "text":
-        return Cast(column, rule.type, source, source.is_null())
+        return Cast(column, _wanted(rule), source, source.is_null())
     text = source.str.strip_chars()
     missing = text.is_null() | (text == "")
     if null_values:
         missing = missing | source.is_in(list(null_values)) | text.is_in(list(null_values))
     text = pl.when(~missing).then(text)
-    return Cast(column, rule.type, _parsed(text, rule, target), missing)
+    return Cast(column, _wanted(rule), _parsed(text, rule, target), missing)
 
 
 def target_type(rule: CastRule) -> pl.DataType:
@@ -85,6 +89,18 @@ def target_type(rule: CastRule) -> pl.DataType:
         "time": pl.Time(),
     }
     return plain[rule.type]
+
+
+def _wanted(rule: CastRule) -> str:
+    """What a value must be, with the limits that it may have broken."""
+    name = f"an {rule.type}" if rule.type[0] in "aeiou" else f"a {rule.type}"
+    if rule.type == "decimal":
+        return f"{name} with at most {rule.precision} digits, {rule.scale} of them after the '{rule.decimal}'"
+    if rule.formats:
+        return f"{name} as {' or '.join(rule.formats)}"
+    if rule.time_zone:
+        return f"{name}, or no unambiguous time in {rule.time_zone}"
+    return name
 
 
 def _typed(source: pl.Expr, dtype: pl.DataType, target: pl.DataType) -> pl.Expr:
@@ -128,6 +144,8 @@ def _decimal(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
 def _instant(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
     formats = rule.formats or _ISO[rule.type]
     if isinstance(target, pl.Datetime):
+        if target.time_zone and not rule.formats:
+            formats = (*formats, _ISO_WITH_OFFSET)
         return pl.coalesce([_datetime(text, form, target.time_zone) for form in formats])
     return pl.coalesce([_to_date_or_time(text, form, rule.type) for form in formats])
 

@@ -74,9 +74,9 @@ class SilverLayer:
         """
         bronze = scan(source)
         with writing(place.path) as pending:
-            with blaming(bronze, self._refined, f"{self._origin}: silver", self._folder):
+            with blaming(bronze, self._kept, f"{self._origin}: silver", self._folder):
                 judged = self._refined(bronze)
-                kept = self._deduplicated(judged.filter(pl.col(_FATE) == _KEPT).drop(_FATE))
+                kept = self._kept_of(judged)
                 rows = pending.sink(update_layer_column(kept, place.layer, ingested_at=place.planned_at))
                 if self._transforms:
                     refuse_made_rows(pending.temporary, rows, rows_in, f"{self._origin}: silver.transforms")
@@ -109,7 +109,12 @@ class SilverLayer:
                 fate = pl.when(_fails(check)).then(pl.lit(f"{check.on_failure}:{check.name}")).otherwise(fate)
         return transformed.with_columns(fate.alias(_FATE))
 
-    def _deduplicated(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+    def _kept(self, bronze: pl.LazyFrame) -> pl.LazyFrame:
+        """The rows that stay, from bronze on."""
+        return self._kept_of(self._refined(bronze))
+
+    def _kept_of(self, judged: pl.LazyFrame) -> pl.LazyFrame:
+        rows = judged.filter(pl.col(_FATE) == _KEPT).drop(_FATE)
         return keep_one_per_key(rows, self._rules.dedup) if self._rules.dedup else rows
 
     def _refuse_failed(self, judged: pl.LazyFrame, fates: Mapping[str, int]) -> None:

@@ -490,3 +490,39 @@ def test_the_engine_refuses_a_file_nothing_can_read(tmp_path: Path) -> None:
     source.write_text("")
     with pytest.raises(RejectDataError, match="empty"):
         PipelineEngine(tmp_path / "root").ingest(source, "orders")
+
+
+def test_values_that_name_their_offset_are_taken_beside_those_that_do_not(world: World) -> None:
+    text = "at\n2026-01-01T10:00:00Z\n2026-01-01T10:00:00+05:00\n2026-01-01 11:00:00\n"
+    batch = world.stage(text).items[0].transition.batch_id
+    world.climb(
+        Layer.BRONZE,
+        contract(bronze={"cast": {"at": {"type": "datetime", "time_zone": "Europe/Paris"}}}),
+        batch,
+    )
+    utc = world.rows(Layer.BRONZE)["at"].dt.convert_time_zone("UTC").dt.hour().to_list()
+    assert utc == [10, 5, 10]
+
+
+def test_the_reason_says_which_limit_a_decimal_broke(world: World) -> None:
+    rule = {"type": "decimal", "precision": 8, "scale": 2}
+    batch = world.stage("v\n1.555\n").items[0].transition.batch_id
+    world.climb(Layer.BRONZE, contract(bronze={"cast": {"v": rule}}), batch)
+    assert world.quarantine()["reason"].to_list() == [
+        "v: '1.555' is not a decimal with at most 8 digits, 2 of them after the '.'"
+    ]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"dedup": {"keys": ["no_such_column"]}},
+        {"dedup": {"keys": ["n"], "order_by": ["no_such_column"]}},
+        {"checks": [{"name": "c", "sql": "no_such_column > 1"}]},
+    ],
+)
+def test_a_rule_over_a_column_that_is_not_there_is_the_contracts_fault(
+    world: World, rules: dict[str, object]
+) -> None:
+    with pytest.raises(ContractError, match="no_such_column"):
+        world.to_silver("n\n1\n", contract(silver=rules))
