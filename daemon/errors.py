@@ -46,6 +46,11 @@ def _rebuild_reject(reason: str, kind: str) -> RejectDataError:
 _OS_ERROR_IN_TEXT = re.compile(r"\(os error \d+\)")
 
 
+def gist(error: BaseException) -> str:
+    """What an error says, without the query plan that Polars appends to it after a blank line."""
+    return str(error).partition("\n\n")[0].strip()
+
+
 def is_machine_fault(error: BaseException) -> bool:
     """Whether `error` is the machine's fault rather than the data's.
 

@@ -70,6 +70,7 @@ def _mistake(layout: Layout, path: Path, origin: str) -> str | None:
     try:
         contract = parse_contract(path.read_bytes(), origin).contract
         _try_transforms(layout, contract)
+        _try_checks(contract)
     except ContractError as error:
         return str(error)
     except OSError as error:
@@ -85,6 +86,15 @@ def _try_transforms(layout: Layout, contract: Contract) -> None:
         from daemon.pipeline.transforms import load_transforms  # noqa: PLC0415 - polars, for those who need it only
 
         load_transforms(names, layout.transforms, contract.origin)
+
+
+def _try_checks(contract: Contract) -> None:
+    """Raise ContractError for a check whose SQL is none; whether its columns are there, only data can tell."""
+    if contract.silver.checks:
+        from daemon.pipeline.silver import condition  # noqa: PLC0415 - polars, for those who need it only
+
+        for check in contract.silver.checks:
+            condition(check, contract.origin)
 
 
 def _contract_files(layout: Layout) -> list[Path]:

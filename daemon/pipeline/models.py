@@ -14,7 +14,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from daemon.catalog.promotion import BatchOutcome, LayerFile, ModelInput, ModelTask
 from daemon.catalog.transition import Layer, LayerTransitionLog, SourceFile
-from daemon.errors import ContractError, RetryLaterError, is_machine_fault
+from daemon.errors import ContractError, RetryLaterError, gist, is_machine_fault
 from daemon.lake.durable import remove_tree
 from daemon.lake.layout import Layout
 from daemon.lake.parquet import writing
@@ -42,7 +42,7 @@ class GoldModel:
                 error, OSError | duckdb.IOException | duckdb.OutOfMemoryException
             ):
                 raise RetryLaterError(f"{task.contract.origin}: model: {error}") from error
-            raise ContractError(f"{task.contract.origin}: model: {error}") from error
+            raise ContractError(f"{task.contract.origin}: model: {gist(error)}") from error
         return BatchOutcome(self._log(file, started, clock()), file)
 
     def _write(self, final: Path) -> LayerFile | None:

@@ -12,7 +12,7 @@ import polars as pl
 
 from daemon.catalog.contract import CheckRule, CleanRules, SilverRules
 from daemon.catalog.promotion import LayerFile
-from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
+from daemon.errors import ContractError, RejectDataError, RetryLaterError, gist, is_machine_fault
 from daemon.lake.generations import build_next
 from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.applying import apply_all, blaming, refuse_made_rows
@@ -106,8 +106,16 @@ class SilverLayer:
         fate = pl.lit(_KEPT)
         for check in reversed(self._rules.checks):
             if check.on_failure != "warn":
-                fate = pl.when(_fails(check)).then(pl.lit(f"{check.on_failure}:{check.name}")).otherwise(fate)
+                fate = (
+                    pl.when(self._fails(check))
+                    .then(pl.lit(f"{check.on_failure}:{check.name}"))
+                    .otherwise(fate)
+                )
         return transformed.with_columns(fate.alias(_FATE))
+
+    def _fails(self, check: CheckRule) -> pl.Expr:
+        """As SQL's CHECK: only a condition that is false fails; one that is null does not."""
+        return ~condition(check, self._origin).fill_null(value=True)
 
     def _kept(self, bronze: pl.LazyFrame) -> pl.LazyFrame:
         """The rows that stay, from bronze on."""
@@ -156,7 +164,7 @@ class SilverLayer:
             if is_machine_fault(error):
                 raise RetryLaterError(f"{place.path}: {error}") from error
             raise ContractError(
-                f"{self._origin}: silver.dedup: the keys do not compare with those of earlier batches ({error}); "
+                f"{self._origin}: silver.dedup: the keys do not compare with those of earlier batches ({gist(error)}); "
                 "was their type changed since?"
             ) from error
         place = replace(place, generation=place.generation + 1)
@@ -175,7 +183,10 @@ class SilverLayer:
         if not checks:
             return []
         counts = (
-            scan(written).select(_fails(check).sum().alias(check.name) for check in checks).collect().row(0)
+            scan(written)
+            .select(self._fails(check).sum().alias(check.name) for check in checks)
+            .collect()
+            .row(0)
         )
         return [
             f"check '{check.name}' is not met by {count} rows: {check.sql}"
@@ -211,9 +222,14 @@ def _sum(fates: Mapping[str, int], prefix: str) -> int:
     return sum(count for fate, count in fates.items() if fate.startswith(prefix))
 
 
-def _fails(check: CheckRule) -> pl.Expr:
-    """As SQL's CHECK: only a condition that is false fails; one that is null does not."""
-    return ~pl.sql_expr(check.sql).fill_null(value=True)
+def condition(check: CheckRule, origin: str) -> pl.Expr:
+    """A check's SQL as an expression, true for a good row. Raises ContractError, naming `origin`, when it is none."""
+    try:
+        return pl.sql_expr(check.sql)
+    except DATA_ERRORS as error:
+        raise ContractError(
+            f"{origin}: check '{check.name}': '{check.sql}' is no SQL: {gist(error)}"
+        ) from error
 
 
 def _count_fates(judged: pl.LazyFrame) -> dict[str, int]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 
-from daemon.errors import ContractError
+from daemon.errors import ContractError, gist
 
 TransformFunction = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -64,7 +64,7 @@ def load_function(name: str, folder: Path, origin: str) -> Callable[..., Any]:
 
 def where(error: BaseException, folder: Path) -> str:
     """`file:line: Error: message`, the place being the innermost one in `folder`; without a place if it is not there."""
-    message = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {gist(error)}"
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}: {message}"
     places = [

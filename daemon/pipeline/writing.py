@@ -11,7 +11,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from daemon.catalog.promotion import LayerFile
-from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
+from daemon.errors import RejectDataError, RetryLaterError, gist, is_machine_fault
 from daemon.lake.durable import remove_tree
 from daemon.lake.parquet import PendingParquet
 from daemon.lake.quarantine import write_quarantine
@@ -30,7 +30,9 @@ def data_errors(place: Place) -> Iterator[None]:
     except DATA_ERRORS as error:
         if is_machine_fault(error):
             raise RetryLaterError(f"{place.path}: {error}") from error
-        raise RejectDataError(f"{place.layer} cannot be made: {error}", kind="refining_failed") from error
+        raise RejectDataError(
+            f"{place.layer} cannot be made: {gist(error)}", kind="refining_failed"
+        ) from error
 
 
 def publish(pending: PendingParquet, place: Place, rows: int) -> LayerFile | None:

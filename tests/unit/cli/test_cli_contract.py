@@ -98,3 +98,12 @@ def test_a_broken_contract_is_not_shown_but_explained(root: Root, run: Run) -> N
     found = run("contract", "show", "sales.orders", root)
     assert found.exit_code == 1
     assert "orders.yaml:1" in found.stderr
+
+
+def test_a_check_that_is_no_sql_is_found(root: Root, run: Run) -> None:
+    folder = root.layout.contracts / "sales"
+    folder.mkdir(parents=True)
+    (folder / "orders.yaml").write_text('silver: {checks: [{name: positive, sql: "amount >>> 3 FROM"}]}\n')
+    told = run("contract", "check", root)
+    assert told.exit_code == 1
+    assert "check 'positive': 'amount >>> 3 FROM' is no SQL" in told.output
