@@ -4,7 +4,6 @@ Everything comes from the ledger but three things it cannot know: the files that
 is wrong with a contract, and whether a daemon works on the root.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +41,14 @@ def show_status(root: Path, *, as_json: bool) -> None:
         known = {"tables": [], "failures": [], "files": {}}
         waiting = waiting_files(layout, {})
     pid = lock_holder(layout.lock)
+    contracts = ContractStore(layout.contracts)
+    contracts.reload()
     report = {
         "root": str(layout.root),
         "daemon": {"running": pid is not None, "pid": pid},
         "landing": _landing(waiting),
-        "broken_contracts": dict(_broken_contracts(layout)),
+        "broken_contracts": dict(contracts.broken),
+        "models_waiting": _models_waiting(contracts, known["tables"]),
         **known,
     }
     if as_json:
@@ -55,11 +57,21 @@ def show_status(root: Path, *, as_json: bool) -> None:
         _print(layout, report)
 
 
-def _broken_contracts(layout: Layout) -> Mapping[str, str]:
-    """What is wrong with contracts now, by their paths: tables without a good one wait, others use the last good one."""
-    store = ContractStore(layout.contracts)
-    store.reload()
-    return store.broken
+def _models_waiting(contracts: ContractStore, tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Gold models that are not made because an input has had no data yet, each with those inputs."""
+    filled = [
+        (layer, table["domain"], table["table"])
+        for table in tables
+        for layer, rows in table["rows"].items()
+        if rows
+    ]
+    waiting = []
+    for key, contract in contracts.models().items():
+        reads = contract.model.reads if contract.model else ()
+        missing = [str(read) for read in reads if not any(read.means(*name) for name in filled)]
+        if missing:
+            waiting.append({"domain": key.domain, "table": key.table, "inputs_without_data": missing})
+    return waiting
 
 
 def _known(views: LedgerViews) -> dict[str, Any]:
@@ -145,6 +157,11 @@ def _print(layout: Layout, report: dict[str, Any]) -> None:
         print_line("no tables yet: put a file into landing/<domain>/<table>/")
     for message in report["broken_contracts"].values():
         print_line(f"contract: {message}")
+    for model in report["models_waiting"]:
+        inputs = ", ".join(model["inputs_without_data"])
+        print_line(
+            f"waiting: the model {model['domain']}.{model['table']} is made once there is data in {inputs}"
+        )
     for failure in report["failures"]:
         _print_failure(failure)
     if on_terminal() and any(

@@ -115,3 +115,13 @@ def test_a_broken_contract_is_named_with_its_line(root: Root, run: Run) -> None:
     (folder / "orders.yaml").write_text("bronz: {}\n")
     told = run("status", root).output
     assert "catalog/contracts/sales/orders.yaml:1: unknown key 'bronz'; did you mean 'bronze'?" in told
+
+
+def test_a_model_over_a_table_without_data_is_said_to_wait(orders: Root, run: Run) -> None:
+    folder = orders.layout.contracts / "sales"
+    folder.mkdir(parents=True)
+    (folder / "totals.yaml").write_text(
+        'model: {sql: "SELECT 1 FROM gold.sales.orders, gold.sales.nothere"}\n'
+    )
+    told = run("status", orders).output
+    assert "the model sales.totals is made once there is data in gold.sales.nothere" in told
