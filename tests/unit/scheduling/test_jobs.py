@@ -1,0 +1,114 @@
+"""Jobs on real threads: woken, never beside themselves, never lost, and moved along when the wall clock steps."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+
+from daemon.scheduling import jobs as module
+from daemon.scheduling.jobs import Jobs
+
+PATIENCE = 10
+
+
+def once(act: Callable[[], None]) -> Callable[[], bool]:
+    """A job that does one thing and has no more to do."""
+
+    def work() -> bool:
+        act()
+        return False
+
+    return work
+
+
+@pytest.fixture
+def failures() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def jobs(failures: list[str]) -> Iterator[Jobs]:
+    jobs = Jobs(4, lambda name, error: failures.append(f"{name}: {error}"))
+    jobs.start()
+    yield jobs
+    jobs.stop()
+    jobs.join()
+
+
+def test_a_job_that_says_there_is_more_runs_again(jobs: Jobs) -> None:
+    left = [3]
+    done = threading.Event()
+
+    def work() -> bool:
+        left[0] -= 1
+        if not left[0]:
+            done.set()
+        return bool(left[0])
+
+    jobs.wake("a", work)
+    assert done.wait(PATIENCE)
+    assert left == [0]
+
+
+def test_a_wake_during_a_run_makes_one_more_run_and_never_one_beside_it(jobs: Jobs) -> None:
+    running, go_on, finished = threading.Event(), threading.Event(), threading.Event()
+    beside = []
+    runs = []
+    alone = threading.Lock()
+
+    def work() -> bool:
+        beside.append(not alone.acquire(blocking=False))
+        runs.append(1)
+        running.set()
+        go_on.wait(PATIENCE)
+        alone.release()
+        if len(runs) == 2:
+            finished.set()
+        return False
+
+    jobs.wake("a", work)
+    assert running.wait(PATIENCE)
+    for _ in range(50):
+        jobs.wake("a", work)
+    go_on.set()
+    assert finished.wait(PATIENCE)
+    assert (len(runs), any(beside)) == (2, False)
+
+
+def test_of_many_jobs_woken_at_once_none_is_missed(jobs: Jobs) -> None:
+    done = threading.Semaphore(0)
+    for number in range(200):
+        jobs.wake(f"job {number}", once(done.release))
+    assert all(done.acquire(timeout=PATIENCE) for _ in range(200))
+
+
+def test_a_job_that_raises_is_told_and_the_others_go_on(jobs: Jobs, failures: list[str]) -> None:
+    done = threading.Event()
+
+    def bad() -> bool:
+        raise ValueError("a bug")
+
+    jobs.wake("bad", bad)
+    jobs.wake("good", once(done.set))
+    assert done.wait(PATIENCE)
+    jobs.stop()
+    jobs.join()
+    assert failures == ["bad: a bug"]
+
+
+def test_a_step_of_the_wall_clock_moves_waiting_jobs_along(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = threading.Event()
+    jobs.after(3600, "later", once(done.set))
+    before = module._clock_offset()
+    monkeypatch.setattr(module, "_clock_offset", lambda: before - timedelta(hours=2))
+    assert jobs.follow_clock() == pytest.approx(timedelta(hours=-2), abs=timedelta(seconds=1))
+    assert done.wait(PATIENCE)
+
+
+def test_a_small_drift_is_no_step(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = module._clock_offset()
+    monkeypatch.setattr(module, "_clock_offset", lambda: before + timedelta(seconds=0.5))
+    assert jobs.follow_clock() == timedelta()
