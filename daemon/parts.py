@@ -85,7 +85,7 @@ class Parts:
                 rules=lambda key: self.contracts.get(key).landing,
                 route=self.contracts.route,
                 settle=settings.settle,
-                kept=self.ledger.intake.kept_in_landing,
+                is_kept=self.ledger.intake.is_kept,
             ),
             claims=self._claims,
             ledger=self.ledger,
@@ -147,7 +147,7 @@ class Parts:
         wells = {
             "intake": self.intake.is_well,
             "scheduler": self.jobs.is_well,
-            "workers": self.workers.is_well,
+            "workers": self.workers.heal(),
         }
         return next((name for name, well in wells.items() if not well), None)
 

@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 _MAX_PATHS = 50_000
 _TOGETHER = 0.05
 """Seconds: files that settle within the same twentieth are looked at together, and so become one batch."""
+_HINDERED_WAIT = 30.0
+"""Seconds until a file is looked at again that the daemon's user may not take."""
 _CONTRACT_WAIT = 5.0
 """Seconds until a file is looked at again whose table's contract is broken."""
 
@@ -59,7 +61,7 @@ class Candidates:
 
     `rules` and `route` speak for the contracts; `settle` (seconds) where they are silent.
 
-    `kept` holds files that were ingested and stay in landing: path relative to the root -> (size, mtime_ns).
+    `is_kept` tells files that were ingested and stay in landing: path relative to the root, size, mtime_ns.
     """
 
     def __init__(
@@ -69,7 +71,7 @@ class Candidates:
         rules: Callable[[TableKey], LandingRules],
         route: Callable[[str], TableKey | None],
         settle: float,
-        kept: Callable[[], dict[Path, tuple[int, int]]],
+        is_kept: Callable[[Path, int, int], bool],
     ) -> None:
         self.ready: dict[TableKey, dict[Path, ReadyFile]] = {}
         self.overflowed = False
@@ -77,7 +79,7 @@ class Candidates:
         self._rules = rules
         self._route = route
         self._settle = settle
-        self._kept = kept
+        self._is_kept = is_kept
         self._watched: dict[Path, _Watched] = {}
         self._ready_paths: set[Path] = set()
         self._ignored: dict[Path, Sighting] = {}
@@ -114,7 +116,6 @@ class Candidates:
         """Look at every file of landing. Returns how many there are."""
         self.overflowed = False
         ignored, self._ignored = self._ignored, {}
-        kept = self._kept()
         seen = 0
         # In the order of their arrival, which `keep: last` goes by; mtime would be the sender's.
         for found in sorted(
@@ -123,10 +124,7 @@ class Candidates:
             seen += 1
             if ignored.get(found.path) == found.sighting:
                 self._ignored[found.path] = found.sighting
-            elif kept.get(found.path.relative_to(self._landing.parent)) != (
-                found.sighting.size,
-                found.sighting.mtime_ns,
-            ):
+            else:
                 self._look(found, now, moved=False)
         return seen
 
@@ -160,58 +158,71 @@ class Candidates:
         path, sighting = found.path, found.sighting
         if path in self._ready_paths or is_temporary(path.name):
             return
+        if self._is_kept(path.relative_to(self._landing.parent), sighting.size, sighting.mtime_ns):
+            self._ignored[path] = sighting
+            return
         if path not in self._watched and self.is_full:
             self.overflowed = True
             return
-        before = self._watched.get(path)
-        unchanged = before is not None and before.sighting == sighting
-        quiet_since = before.quiet_since if before and unchanged else now
-        moved = moved or (before is not None and before.moved and before.sighting.inode == sighting.inode)
-        relative = path.relative_to(self._landing)
+        watched = self._since_before(path, sighting, now, moved=moved)
         try:
-            key = route_path(relative, self._route)
+            key = route_path(path.relative_to(self._landing), self._route)
             rules = self._rules(key)
         except ContractError:  # said by whoever reloads the contracts; the file waits for the mend
-            self._watch(path, _Watched(sighting, quiet_since, moved, now + _CONTRACT_WAIT))
+            self._watch(path, watched, now + _CONTRACT_WAIT)
             return
         if rules.done_marker and is_marker(path.name):
-            self.hint(
-                Hint(path.with_name(path.name.removesuffix(MARKER)), moved=False, is_directory=False), now
-            )
+            marked = path.with_name(path.name.removesuffix(MARKER))
+            self.hint(Hint(marked, moved=False, is_directory=False), now)
             return
-        marker = path.with_name(path.name + MARKER) if rules.done_marker else None
+        hindrance = _hindrance(path) if stat.S_ISREG(sighting.mode) else None
+        if hindrance:
+            self._say_once(key, path, sighting, Event.FILE_IGNORED, hindrance)
+            self._watch(path, watched, now + _HINDERED_WAIT)
+            return
         try:
-            lease = lease_answer(path) if stat.S_ISREG(sighting.mode) else "unknown"
+            self._weigh(path, watched, key, rules, now)
         except FileNotFoundError:
             self._forget(path)
-            return
-        verdict = judge(
-            Observation(
-                sighting=sighting,
-                moved=moved,
-                lease=lease,
-                quiet_since=quiet_since,
-                now=now,
-                age=time.time() - max(sighting.mtime_ns, sighting.ctime_ns) / 1e9,
-                has_marker=marker is not None and marker.exists(),
-            ),
-            self._settle if rules.settle is None else rules.settle,
-            rules.done_marker,
+
+    def _since_before(self, path: Path, sighting: Sighting, now: float, *, moved: bool) -> _Watched:
+        """What is known of a path, earlier sightings included."""
+        before = self._watched.get(path)
+        if before is None:
+            return _Watched(sighting, now, moved, now)
+        quiet_since = before.quiet_since if before.sighting == sighting else now
+        was_moved = before.moved and before.sighting.inode == sighting.inode
+        return _Watched(sighting, quiet_since, moved or was_moved, now)
+
+    def _weigh(self, path: Path, watched: _Watched, key: TableKey, rules: LandingRules, now: float) -> None:
+        """Ask the rule of readiness, and do what it says. Raises FileNotFoundError."""
+        sighting = watched.sighting
+        marker = path.with_name(path.name + MARKER) if rules.done_marker else None
+        observation = Observation(
+            sighting=sighting,
+            moved=watched.moved,
+            lease=lease_answer(path) if stat.S_ISREG(sighting.mode) else "unknown",
+            quiet_since=watched.quiet_since,
+            now=now,
+            age=time.time() - max(sighting.mtime_ns, sighting.ctime_ns) / 1e9,
+            has_marker=marker is not None and marker.exists(),
         )
+        settle = self._settle if rules.settle is None else rules.settle
+        verdict = judge(observation, settle, rules.done_marker)
         if isinstance(verdict, Ready):
-            self._watched.pop(path, None)
+            self._forget(path)
             self._ready_paths.add(path)
-            file = ReadyFile(
-                path, source_name(relative), sighting.size, sighting.mtime_ns, sighting.inode, marker
-            )
+            name = source_name(path.relative_to(self._landing))
+            file = ReadyFile(path, name, sighting.size, sighting.mtime_ns, sighting.inode, marker)
             self.ready.setdefault(key, {})[path] = file
         elif isinstance(verdict, Ignore):
             self._ignore(key, path, sighting, verdict)
         else:
-            due = math.ceil((now + verdict.seconds) / _TOGETHER) * _TOGETHER
-            self._watch(path, _Watched(sighting, quiet_since, moved, due))
+            self._watch(path, watched, math.ceil((now + verdict.seconds) / _TOGETHER) * _TOGETHER)
 
-    def _watch(self, path: Path, watched: _Watched) -> None:
+    def _watch(self, path: Path, watched: _Watched, due: float) -> None:
+        """Look at a path again at `due` (monotonic), or when something is heard of it."""
+        watched.due = due
         self._watched[path] = watched
         self._wake_at = watched.due if self._wake_at is None else min(self._wake_at, watched.due)
 
@@ -221,8 +232,20 @@ class Candidates:
     def _ignore(self, key: TableKey, path: Path, sighting: Sighting, verdict: Ignore) -> None:
         """Say once that a path is left where it is, until it changes."""
         self._forget(path)
+        event = Event.FILE_EMPTY if verdict.kind == "empty" else Event.FILE_IGNORED
+        self._say_once(key, path, sighting, event, verdict.reason)
+
+    def _say_once(self, key: TableKey, path: Path, sighting: Sighting, event: Event, reason: str) -> None:
         if self._ignored.get(path) != sighting:
-            event = Event.FILE_EMPTY if verdict.kind == "empty" else Event.FILE_IGNORED
             name = source_name(path.relative_to(self._landing))
-            log.warning(event, domain=key.domain, table=key.table, file=name, reason=verdict.reason)
+            log.warning(event, domain=key.domain, table=key.table, file=name, reason=reason)
             self._ignored[path] = sighting
+
+
+def _hindrance(path: Path) -> str | None:
+    """Why the daemon's user cannot take a file, with the way out; None when nothing is in the way."""
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        return f"it cannot be taken out of its folder; give the daemon's user wx on {path.parent}"
+    if not os.access(path, os.R_OK):
+        return "it cannot be read; give the daemon's user r on it"
+    return None

@@ -64,7 +64,7 @@ def _fails_on_nothing(source: pl.LazyFrame, refine: Refine) -> bool:
     return False
 
 
-def refuse_made_rows(written: Path, rows: int, rows_in: int, what: str) -> None:
+def refuse_made_rows(source: pl.LazyFrame, written: Path, rows: int, rows_in: int, what: str) -> None:
     """Raise ContractError if a written file has rows that were not in the source, or a source row twice."""
     if rows == 0:
         return
@@ -76,4 +76,10 @@ def refuse_made_rows(written: Path, rows: int, rows_in: int, what: str) -> None:
         raise ContractError(
             f"{what} makes rows: {rows_in} in, {rows} out, {distinct} of them distinct. A batch may lose rows, never gain "
             "them; join and unnest in a gold model instead"
+        )
+    ids = [SOURCE_FILE, SOURCE_ROW]
+    strange = scan(written).select(ids).join(source.select(ids), on=ids, how="anti", nulls_equal=True)
+    if strange.select(pl.len()).collect().item():
+        raise ContractError(
+            f"{what} changes {SOURCE_FILE} or {SOURCE_ROW}: leave them as they are, they tell where a row is from"
         )

@@ -48,7 +48,7 @@ class GoldLayer:
             derived = self._derived(silver)
             rows = pending.sink(update_layer_column(derived, place.layer, ingested_at=place.planned_at))
             if self._sql or self._transforms:
-                refuse_made_rows(pending.temporary, rows, rows_in, what)
+                refuse_made_rows(silver, pending.temporary, rows, rows_in, what)
             file = publish(pending, place, rows)
         return LayerResult(
             batch_id=place.batch_id,

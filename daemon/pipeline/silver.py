@@ -79,7 +79,9 @@ class SilverLayer:
                 kept = self._kept_of(judged)
                 rows = pending.sink(update_layer_column(kept, place.layer, ingested_at=place.planned_at))
                 if self._transforms:
-                    refuse_made_rows(pending.temporary, rows, rows_in, f"{self._origin}: silver.transforms")
+                    refuse_made_rows(
+                        bronze, pending.temporary, rows, rows_in, f"{self._origin}: silver.transforms"
+                    )
                 fates = {_KEPT: rows} if rows == rows_in else _count_fates(judged)
                 self._refuse_failed(judged, fates)
                 rejected = self._set_aside(judged, place) if _sum(fates, "quarantine:") else {}

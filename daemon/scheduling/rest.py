@@ -5,6 +5,7 @@ that fails is tried again by itself and never ingests anything twice.
 """
 
 import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +81,12 @@ class RestKeeper:
         known = {file.file_id: root / file.destination for file in files if file.destination}
         fresh: dict[int, Path] = {}
         for file in files:
-            if file.file_id not in known:
+            if file.file_id in known:
+                continue
+            home = root / file.landing_path
+            if policy == "keep" and file.fate != "set_aside" and not os.path.lexists(home):
+                fresh[file.file_id] = home
+            else:
                 folder, name = self._wanted(key, file, policy)
                 taken = _Taken(self._layout, self._ledger, set(fresh.values()))
                 fresh[file.file_id] = choose_destination(folder, name, taken)

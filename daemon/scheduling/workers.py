@@ -8,12 +8,18 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError
+from concurrent.futures import BrokenExecutor, CancelledError, wait
 from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
+from daemon.errors import RetryLaterError
 from daemon.scheduling.tasks import start_worker, warm_up
+
+_HEARTBEAT = 1.0
+"""Seconds between two looks at whether the pool that a task waits for is still one."""
+
+_BROKEN = "the worker processes broke down together; they are started anew"
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -39,7 +45,11 @@ class StoppingError(Exception):
 
 
 class WorkerPool:
-    """`count` processes, each task within `time_limit` seconds."""
+    """`count` processes, each task within `time_limit` seconds.
+
+    A pool that broke as a whole (an idle worker killed while it held the queue's lock) is replaced: that is the machine's
+    fault, never the data's.
+    """
 
     def __init__(self, count: int, time_limit: float) -> None:
         self.count = count
@@ -47,12 +57,7 @@ class WorkerPool:
         self._queued: set[ProcessFuture[Any]] = set()
         self._lock = threading.Lock()
         self._stopping = False
-        self._pool = ProcessPool(
-            max_workers=count,
-            initializer=start_worker,
-            initargs=(os.getpid(),),
-            context=multiprocessing.get_context("spawn"),
-        )
+        self._pool = self._new_pool()
 
     def warm_up(self) -> None:
         """Start the processes without waiting for them."""
@@ -62,17 +67,19 @@ class WorkerPool:
     def call(self, function: Callable[[T], R], task: T) -> R:
         """Run `function(task)` in a worker and wait for it.
 
-        Raises WorkerDiedError, WorkerTimedOutError, StoppingError, or whatever `function` raised.
+        Raises WorkerDiedError, WorkerTimedOutError, StoppingError, RetryLaterError when the pool broke, or whatever
+        `function` raised.
         """
-        with self._lock:
-            if self._stopping:
-                raise StoppingError
-            future = self._pool.schedule(function, args=[task], timeout=self._time_limit)
-            self._queued.add(future)
+        pool, future = self._schedule(function, task)
         try:
+            while not wait([future], timeout=_HEARTBEAT).done:
+                if not pool.active and not self._stopping:
+                    raise RetryLaterError(_BROKEN)
             result: R = future.result()
         except CancelledError as error:
             raise StoppingError from error
+        except BrokenExecutor as error:
+            raise RetryLaterError(_BROKEN) from error
         except ProcessExpired as error:
             if self._stopping:
                 raise StoppingError from error
@@ -86,10 +93,10 @@ class WorkerPool:
                 self._queued.discard(future)
         return result
 
-    @property
-    def is_well(self) -> bool:
-        """Whether the pool takes tasks."""
-        return bool(self._pool.active)
+    def heal(self) -> bool:
+        """Replace the pool if it broke; returns whether there is one that takes tasks."""
+        with self._lock:
+            return self._stopping or bool(self._working_pool().active)
 
     def stop(self, grace: float) -> None:
         """Hand back what has not begun, let what runs end within `grace` seconds, then end the processes."""
@@ -104,3 +111,28 @@ class WorkerPool:
         except TimeoutError:
             self._pool.stop()
             self._pool.join()
+
+    def _schedule(self, function: Callable[[T], R], task: T) -> tuple[ProcessPool, "ProcessFuture[Any]"]:
+        with self._lock:
+            if self._stopping:
+                raise StoppingError
+            pool = self._working_pool()
+            future = pool.schedule(function, args=[task], timeout=self._time_limit)
+            self._queued.add(future)
+        return pool, future
+
+    def _working_pool(self) -> ProcessPool:
+        if not self._pool.active:
+            self._pool.stop()
+            # Whatever still holds a broken pool back must not hold us back.
+            threading.Thread(target=self._pool.join, name="broken pool", daemon=True).start()
+            self._pool = self._new_pool()
+        return self._pool
+
+    def _new_pool(self) -> ProcessPool:
+        return ProcessPool(
+            max_workers=self.count,
+            initializer=start_worker,
+            initargs=(os.getpid(),),
+            context=multiprocessing.get_context("spawn"),
+        )

@@ -253,3 +253,15 @@ def _kill_workers(parent: int) -> int:
     for worker in workers:
         os.kill(worker, signal.SIGKILL)
     return len(workers)
+
+
+def test_a_kept_source_comes_back_under_its_own_name_while_the_daemon_runs(tmp_path: Path) -> None:
+    with running(tmp_path, archive="keep") as daemon:
+        drop(tmp_path, "orders/a.csv")
+        daemon.wait_for("source_archived", table="orders")
+        drop(tmp_path, "orders/b.csv", "id,name\n3,Edsger\n")
+        wait_for(lambda: len(gold(tmp_path, "main/orders")) == 2, 20, daemon.log_path.read_text)
+        daemon.wait_for("source_archived", table="orders", files=1)
+        claims = [line for line in daemon.events() if line["event"] == "batch_claimed"]
+    assert len(claims) == 2
+    assert sorted(path.name for path in (tmp_path / "landing/orders").iterdir()) == ["a.csv", "b.csv"]

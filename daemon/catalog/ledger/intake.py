@@ -109,13 +109,16 @@ class IntakeLedger:
             for batch in batches
         ]
 
-    def kept_in_landing(self) -> dict[Path, tuple[int, int]]:
-        """Files that were ingested and stay where they were dropped (`archive: keep`): path -> (size, mtime_ns)."""
-        rows = self._store.rows(
-            "SELECT landing_path, size, mtime_ns FROM files "
-            "WHERE resting_path = landing_path AND at_rest = 1 ORDER BY file_id"
+    def is_kept(self, path: Path, size: int, mtime_ns: int) -> bool:
+        """Whether the file at `path` (relative to the root) was ingested and put back to stay (`archive: keep`).
+
+        True from the moment it is planned, so that its return is not taken for a new arrival.
+        """
+        row = self._store.row(
+            "SELECT 1 FROM files WHERE resting_path = ? AND size = ? AND mtime_ns = ? LIMIT 1",
+            (os.fsencode(path), size, mtime_ns),
         )
-        return {Path(os.fsdecode(row["landing_path"])): (row["size"], row["mtime_ns"]) for row in rows}
+        return row is not None
 
 
 def _intent(row: Row) -> ClaimIntent:

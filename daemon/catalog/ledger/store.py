@@ -69,6 +69,11 @@ class Store:
             connection.row_factory = Row
             connection.execute("PRAGMA busy_timeout=5000")
             _refuse_newer(_version(connection), path)
+        except sqlite3.OperationalError as error:
+            raise HaltError(
+                f"{path}: the ledger cannot be read by this user: {error}. Ask as the daemon's user, or one who may write "
+                f"to {path.parent} (SQLite keeps a file beside it)."
+            ) from error
         except sqlite3.DatabaseError as error:
             raise HaltError(_damaged(path, str(error))) from error
         return cls(connection)

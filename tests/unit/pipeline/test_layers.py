@@ -526,3 +526,9 @@ def test_a_rule_over_a_column_that_is_not_there_is_the_contracts_fault(
 ) -> None:
     with pytest.raises(ContractError, match="no_such_column"):
         world.to_silver("n\n1\n", contract(silver=rules))
+
+
+def test_a_transform_that_forges_where_rows_are_from_is_refused(world: World) -> None:
+    world.transform("lf.with_columns(pl.lit('forged').alias('_source_file'))")
+    with pytest.raises(ContractError, match="changes _source_file or _source_row"):
+        world.to_silver("n\n1\n", contract(silver={"transforms": ["mine:step"]}))
