@@ -183,6 +183,10 @@ class _Table:
         place = next(
             (place for place in right[:_MOST_PREAMBLE] if self._is_filled(self._records[place])), right[0]
         )
+        if place == right[-1]:
+            return right[
+                0
+            ]  # a header below which nothing stands is the only record: it must not be passed over
         if place != right[0] and _Verdict(self._records[place].fields, self._shapes).value_like:
             return right[0] if _Verdict(self._records[right[0]].fields, self._shapes).breaking else place
         return place

@@ -33,6 +33,8 @@ _FORMATS = {
     "excel": Kind.EXCEL,
 }
 
+_HTML = (b"<!doctype html", b"<html")
+
 
 def read_delivery(
     sources: Sequence[Source], options: ReaderOptions, scratch: Path, careful: frozenset[str] = frozenset()
@@ -106,9 +108,21 @@ class _DeliveryReader:
             head = file.read(HEAD)
         return head, kind_of(source.path, head, name)
 
-    def _of_kind(self, kind: Kind, source: Source, head: bytes, stem: str) -> Reading:
+    def _no_table(self, kind: Kind, source: Source, head: bytes) -> Refusal | None:
+        """Why nothing can be a table in a file that begins like this; None when something may be."""
         if kind is Kind.EMPTY:
-            return Reading(refused=Refusal(source.name, "empty", "the file is empty"))
+            return Refusal(source.name, "empty", "the file is empty")
+        if not head.strip(b"\0"):
+            reason = "it begins with nothing but zero bytes: room that was reserved and never written"
+            return Refusal(source.name, "unreadable", reason)
+        if self._options.format is None and head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
+            return Refusal(source.name, "not_a_table", "it is a web page, not a table")
+        return None
+
+    def _of_kind(self, kind: Kind, source: Source, head: bytes, stem: str) -> Reading:
+        refusal = self._no_table(kind, source, head)
+        if refusal is not None:
+            return Reading(refused=refusal)
         if self._options.format is not None:
             kind = _FORMATS[self._options.format]
         if kind in (Kind.PARQUET, Kind.ARROW, Kind.AVRO):
