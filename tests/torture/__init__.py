@@ -1,0 +1,1 @@
+"""Campaigns that try to break medalliond, each a command: `python -m tests.torture NAME --n … --seed …`."""

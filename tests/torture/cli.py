@@ -1,0 +1,158 @@
+"""The command line of the campaigns: one by name, or `short`, which runs them all in their short form with their teeth."""
+
+import json
+import random
+import shutil
+import tempfile
+import time
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+import torture
+from torture.campaign import Campaign, Plan, Report
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
+console = Console(width=130)
+
+
+def campaigns() -> dict[str, Campaign]:
+    """All there are, by name: what the modules of this package define."""
+    found = {}
+    for module in iter_modules(torture.__path__):
+        if module.name in {"__main__", "cli", "broken"}:
+            continue
+        for thing in vars(import_module(f"torture.{module.name}")).values():
+            if isinstance(thing, Campaign):
+                found[thing.name] = thing
+    return dict(sorted(found.items()))
+
+
+@app.command("list")
+def show() -> None:
+    """What campaigns there are, and what keeps one from running here."""
+    table = Table("campaign", "what it does", "short n", "long n", "teeth", "cannot run here")
+    for campaign in campaigns().values():
+        teeth = ", ".join(campaign.teeth)
+        table.add_row(
+            campaign.name,
+            campaign.summary,
+            str(campaign.short),
+            str(campaign.long),
+            teeth,
+            campaign.missing() or "",
+        )
+    console.print(table)
+
+
+@app.command("run")
+def run_one(
+    name: str,
+    n: Annotated[
+        int | None, typer.Option("--n", help="How many faults; the long form's number unless told.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Chance unless told; printed.")] = None,
+    teeth: Annotated[str | None, typer.Option(help="Run against this deliberately broken build.")] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Run one campaign. Exit status 1 when a promise was broken or a fault did not fire, 2 when it cannot run here."""
+    campaign = campaigns().get(name)
+    if campaign is None:
+        raise typer.BadParameter(f"there is no campaign {name}; there are {', '.join(campaigns())}")
+    reason = campaign.missing()
+    if reason:
+        console.print(f"{name} cannot run here: {reason}")
+        raise typer.Exit(2)
+    seed = random.randrange(10**6) if seed is None else seed
+    report, seconds = _run(campaign, campaign.long if n is None else n, seed, teeth)
+    if as_json:
+        typer.echo(
+            json.dumps({"campaign": name, "seed": seed, "seconds": round(seconds, 1), **asdict(report)})
+        )
+    else:
+        console.print(_table([(campaign, teeth, seed, seconds, report)]))
+        _print_findings(report)
+    raise typer.Exit(int(not report.kept))
+
+
+@app.command()
+def short(
+    seed: Annotated[int | None, typer.Option(help="Chance unless told; printed.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this campaign; may be given more than once.")
+    ] = None,
+) -> None:
+    """Run every campaign in its short form, and its broken builds, which it must catch; status 1 if one does not hold."""
+    seed = random.randrange(10**6) if seed is None else seed
+    done: list[tuple[Campaign, str | None, int, float, Report]] = []
+    held = True
+    for campaign in campaigns().values():
+        if only and campaign.name not in only:
+            continue
+        reason = campaign.missing()
+        if reason:
+            console.print(f"{campaign.name}: skipped, {reason}")
+            continue
+        for breakage, n in [(None, campaign.short), *campaign.teeth.items()]:
+            report, seconds = _run(campaign, n, seed, breakage)
+            done.append((campaign, breakage, seed, seconds, report))
+            caught = bool(report.lost or report.doubled or report.hands or report.findings)
+            if (breakage is None and not report.kept) or (breakage is not None and not caught):
+                held = False
+                console.print(f"[bold red]{campaign.name} {breakage or ''}: does not hold")
+                _print_findings(report)
+    console.print(_table(done))
+    raise typer.Exit(int(not held))
+
+
+def _run(campaign: Campaign, n: int, seed: int, breakage: str | None) -> tuple[Report, float]:
+    work = Path(tempfile.mkdtemp(prefix=f"torture-{campaign.name}-"))
+    started = time.monotonic()
+    try:
+        report = campaign.run(Plan(n, seed, work, breakage))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return report, time.monotonic() - started
+
+
+def _table(runs: list[tuple[Campaign, str | None, int, float, Report]]) -> Table:
+    table = Table(
+        "campaign",
+        "build",
+        "planned",
+        "fired",
+        "records in",
+        "lost",
+        "doubled",
+        "hands",
+        "seed",
+        "seconds",
+        "besides",
+    )
+    for campaign, breakage, seed, seconds, report in runs:
+        numbers = (
+            report.planned,
+            report.fired,
+            report.records_in,
+            report.lost,
+            report.doubled,
+            report.hands,
+            seed,
+        )
+        besides = ", ".join(f"{name} {value}" for name, value in report.figures.items())
+        table.add_row(
+            campaign.name, breakage or "", *(f"{number:,}" for number in numbers), f"{seconds:.1f}", besides
+        )
+    return table
+
+
+def _print_findings(report: Report) -> None:
+    for finding in report.findings[:20]:
+        console.print(f"- {finding}", markup=False)
