@@ -154,6 +154,28 @@ class Event(StrEnum):
         "a promotion took longer than `worker_timeout`; its worker was ended and replaced",
     )
 
+    # what is published, changed
+    REBUILD_REQUESTED = (
+        "rebuild_requested",
+        "domain table rebuild_id kind why",
+        "layers of a table are to be made anew; what arrives for it waits below them",
+    )
+    REBUILD_STARTED = (
+        "rebuild_started",
+        "domain table rebuild_id kind why",
+        "layers of a table are made anew beside the published ones",
+    )
+    REBUILD_COMPLETED = (
+        "rebuild_completed",
+        "domain table rebuild_id kind",
+        "readers see the new layers from now on, all at once",
+    )
+    REBUILD_FAILED = (
+        "rebuild_failed",
+        "domain table rebuild_id kind reason",
+        "the layers cannot be made anew; the table stays as it was",
+    )
+
     # what was not promoted
     FILE_DUPLICATE = (
         "file_duplicate",

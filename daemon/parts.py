@@ -23,6 +23,7 @@ from daemon.scheduling.clock import utc_now
 from daemon.scheduling.jobs import Jobs
 from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
+from daemon.scheduling.rebuilder import Rebuilder
 from daemon.scheduling.recovery import recover
 from daemon.scheduling.rest import RestKeeper
 from daemon.scheduling.workers import WorkerPool
@@ -62,6 +63,10 @@ class Parts:
         self.workers = WorkerPool(settings.workers, settings.worker_timeout)
         self.backoff = Backoff(settings.retry_base, settings.retry_cap, time.monotonic)
         self.jobs = Jobs(4 * settings.workers + 4, fail)
+        grace = timedelta(seconds=settings.generation_grace)
+        rebuilder = Rebuilder(
+            ledger=self.ledger, layout=layout, contracts=self.contracts, workers=self.workers, grace=grace
+        )
         self.chain = Chain(
             jobs=self.jobs,
             ledger=self.ledger,
@@ -72,10 +77,12 @@ class Parts:
                 contracts=self.contracts,
                 workers=self.workers,
                 backoff=self.backoff,
-                grace=timedelta(seconds=settings.generation_grace),
+                rebuilder=rebuilder,
+                grace=grace,
             ),
             rest=RestKeeper(self.ledger, layout, self.contracts, settings.archive),
             models=ModelRefresher(self.ledger, layout, self.contracts, self.workers, self.backoff),
+            rebuilder=rebuilder,
             backoff=self.backoff,
             staged=lambda key: self.intake.staged(key),  # noqa: PLW0108 - intake is built below
         )

@@ -95,10 +95,14 @@ def _lost_rows(history: History) -> Iterator[str]:
             yield f"{layer}: {log.transition_id} made {log.row_count_out} rows, but no file is listed"
         if above is None or above in history.planned:
             continue
+        if not log.row_count_out:  # what is recorded above was made of rows that it had before
+            if above in history.files:
+                yield f"no row stands in {layer}, yet there is a file in {above}"
+            return
         upper = history.standing(above)
-        if upper is None and log.row_count_out:
+        if upper is None:
             yield f"{log.row_count_out} rows stand in {layer}, and nothing is planned to carry them on"
-        elif upper is not None and upper.row_count_in != log.row_count_out:
+        elif upper.row_count_in != log.row_count_out:
             yield f"{log.row_count_out} rows came out of {layer}, {upper.row_count_in} went into {above}"
 
 
@@ -118,6 +122,7 @@ class HistoryAudit:
         planned = self._inventory.planned()
         for key in self._inventory.views.tables():
             self._table(key, files.get(key, {}), planned, report)
+            self._known.update(name for _, name, _ in self._inventory.records(key.shadow))
         report.problems.extend(self._strangers())
 
     def _table(

@@ -57,7 +57,7 @@ class LayerAudit:
 
     def _listed(self, report: Report) -> Iterator[ListedFile]:
         for listed in self._inventory.layer_files():
-            self._names[listed.layer, listed.key].add(listed.file.name)
+            self._names[listed.layer, listed.key.real].add(listed.file.name)
             report.checked["layer files"] += 1
             report.checked["rows"] += listed.file.rows
             report.checked["bytes"] += listed.file.size

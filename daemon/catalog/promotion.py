@@ -23,6 +23,21 @@ class TableKey(NamedTuple):
         """As people write it: `domain.table`."""
         return f"{self.domain}.{self.table}"
 
+    @property
+    def shadow(self) -> "TableKey":
+        """The same table as a rebuild makes it anew beside the published one. `~` is in no slug."""
+        return TableKey(self.domain, f"{self.real.table}~")
+
+    @property
+    def real(self) -> "TableKey":
+        """The table itself, whether this is its shadow or not."""
+        return TableKey(self.domain, self.table.removesuffix("~"))
+
+    @property
+    def is_shadow(self) -> bool:
+        """Whether this is what a rebuild makes, which no reader sees yet."""
+        return self.table.endswith("~")
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedFile:
@@ -80,7 +95,7 @@ class PromotionTask:
     across batches looks there), `published_transitions` the transitions that made them, in the same order.
     `lower_published`: the committed files of the layer below, by batch (a superseded batch is made anew from
     them). `source_generation` and `generation` number the folders in which the layer below and the target
-    stand.
+    stand, `next_generation` the one to build when what is `published` must change.
     """
 
     root: Path
@@ -90,6 +105,7 @@ class PromotionTask:
     contract: Contract
     source_generation: int
     generation: int
+    next_generation: int = 0
     published: tuple[LayerFile, ...] = ()
     published_transitions: tuple[LayerTransitionLog, ...] = ()
     lower_published: tuple[LayerFile, ...] = ()

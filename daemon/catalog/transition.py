@@ -60,15 +60,15 @@ class SourceFile(BaseModel):
 class LayerTransitionLog(BaseModel):
     """What one hop of one batch did. Frozen; the row sum is checked when it is made.
 
-    Counts are rows: `row_count_in = row_count_out + rows_quarantined + rows_deduplicated + rows_filtered`. A
-    gold model (`kind="model"`) joins and aggregates, so its sum is not asserted. Raises ValidationError on a
-    broken sum.
+    Counts are rows: `row_count_in = row_count_out + rows_quarantined + rows_deduplicated + rows_filtered +
+    rows_retracted`. A gold model (`kind="model"`) joins and aggregates, so its sum is not asserted. A retraction takes
+    the rows of files out of a batch's staged file, a restoration puts them back. Raises ValidationError on a broken sum.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = TRANSITION_SCHEMA_VERSION
-    kind: Literal["promotion", "model"] = "promotion"
+    kind: Literal["promotion", "model", "retraction", "restoration"] = "promotion"
     transition_id: str
     batch_id: str
     domain: str
@@ -82,6 +82,7 @@ class LayerTransitionLog(BaseModel):
     rows_quarantined: NonNegativeInt = 0
     rows_deduplicated: NonNegativeInt = 0
     rows_filtered: NonNegativeInt = 0
+    rows_retracted: NonNegativeInt = Field(default=0, description="rows of deliveries that were taken back")
     transforms_applied: tuple[str, ...] = ()
     contract_version: str | None = None
     started_at: AwareDatetime
@@ -95,12 +96,13 @@ class LayerTransitionLog(BaseModel):
 
     @model_validator(mode="after")
     def _the_rows_add_up(self) -> Self:
-        accounted = self.row_count_out + self.rows_quarantined + self.rows_deduplicated + self.rows_filtered
-        if self.kind == "promotion" and self.row_count_in != accounted:
+        gone = self.rows_quarantined + self.rows_deduplicated + self.rows_filtered + self.rows_retracted
+        accounted = self.row_count_out + gone
+        if self.kind != "model" and self.row_count_in != accounted:
             raise ValueError(
                 f"{self.source_layer} -> {self.target_layer} of batch {self.batch_id}: {self.row_count_in} rows in, but "
                 f"{self.row_count_out} out + {self.rows_quarantined} quarantined + {self.rows_deduplicated} "
-                f"deduplicated + {self.rows_filtered} filtered = {accounted}"
+                f"deduplicated + {self.rows_filtered} filtered + {self.rows_retracted} retracted = {accounted}"
             )
         return self
 

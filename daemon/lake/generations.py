@@ -23,24 +23,34 @@ def ensure_generation(layout: Layout, layer: Layer, key: TableKey, number: int) 
     """
     folder = layout.generation(layer, key, number)
     make_directories(folder)
-    point_link(layout, layer, key, number)
+    if not key.is_shadow:  # what a rebuild makes is shown when it is whole
+        point_link(layout, layer, key, number)
     return folder
 
 
-def build_next(layout: Layout, layer: Layer, key: TableKey, number: int, keep: Iterable[str]) -> Path:
-    """Begin generation `number` + 1 with hard links to the files named in `keep`; return its folder.
+def build_next(
+    layout: Layout, layer: Layer, key: TableKey, number: int, new_number: int, keep: Iterable[str]
+) -> Path:
+    """Begin generation `new_number` with hard links to the files `keep` of generation `number`; return its folder.
 
     What a crash left of that folder is removed first: it was never committed. The kept names are durable on
     return; the caller publishes what changed beside them. Readers see nothing of it until `point_link`.
     """
     old = layout.generation(layer, key, number)
-    new = layout.generation(layer, key, number + 1)
+    new = layout.generation(layer, key, new_number)
     remove_tree(new)
     make_directories(new)
     for name in keep:
         os.link(old / name, new / name)
     sync_directory(new)
     return new
+
+
+def later_generations(layout: Layout, layer: Layer, key: TableKey, number: int) -> list[int]:
+    """Return the generations there are above `number`."""
+    folder = layout.generations(layer, key)
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    return sorted(int(name) for name in names if name.isdigit() and int(name) > number)
 
 
 def point_link(layout: Layout, layer: Layer, key: TableKey, number: int) -> bool:

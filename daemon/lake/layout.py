@@ -30,11 +30,11 @@ class Layout:
 
     def layer_link(self, layer: Layer, key: TableKey) -> Path:
         """Return the symbolic link that readers follow to the published generation of a table's layer."""
-        return self.data / layer / key.domain / key.table
+        return self.data / layer / key.domain / key.real.table
 
     def generations(self, layer: Layer, key: TableKey) -> Path:
         """Return the folder of all generations of a layer of a table."""
-        return self.data / ".generations" / layer / key.domain / key.table
+        return self.data / ".generations" / layer / key.domain / key.real.table
 
     def generation(self, layer: Layer, key: TableKey, number: int) -> Path:
         """Return the folder of one generation; numbers begin at 1."""
@@ -42,11 +42,20 @@ class Layout:
 
     def archive(self, key: TableKey, day: date) -> Path:
         """Where the sources of a table rest that were archived on `day` (UTC)."""
-        return self.data / "archive" / key.domain / key.table / day.isoformat()
+        return self.data / "archive" / key.domain / key.real.table / day.isoformat()
 
     def quarantine(self, key: TableKey) -> Path:
         """Where what was set aside of a table lies."""
-        return self.data / "quarantine" / key.domain / key.table
+        return self.data / "quarantine" / key.domain / key.real.table
+
+    def undone(self, key: TableKey) -> Path:
+        """Where the rows of a table's deliveries lie that were taken back, until they are wanted again."""
+        return self.data / ".undone" / key.domain / key.real.table
+
+    @property
+    def requests(self) -> Path:
+        """What people ask of the daemon, one file a request."""
+        return self.catalog / "requests"
 
     @property
     def catalog(self) -> Path:

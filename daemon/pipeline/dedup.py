@@ -22,10 +22,14 @@ _ROW = "__row"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """The table's rows in silver before this batch: `files` in `folder`, its present generation."""
+    """The table's rows in silver before this batch: `files` in `folder`, its present generation.
+
+    `next_generation` is the number of the one to build when some of them must be rewritten.
+    """
 
     folder: Path
     files: tuple[LayerFile, ...]
+    next_generation: int
 
     @property
     def paths(self) -> list[Path]:

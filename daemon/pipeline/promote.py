@@ -93,7 +93,11 @@ class _Promotion:
         source = _source(item)
         folder = self._layout.generation(Layer.SILVER, task.key, task.generation)
         rule = contract.silver.dedup
-        published = Published(folder, task.published) if rule is not None and rule.across_batches else None
+        published = (
+            Published(folder, task.published, task.next_generation)
+            if rule is not None and rule.across_batches
+            else None
+        )
         place = self._place(item)
         result = layer.promote(self._source_path(source), source.rows, place, published)
         sources = (layer_source(place, source),)
@@ -131,8 +135,8 @@ class _Promotion:
         replaced = {item.replaces.name for item in task.items if item.replaces}
         if replaced:
             keep = [file.name for file in task.published if file.name not in replaced]
-            build_next(self._layout, Layer.GOLD, task.key, generation, keep)
-            generation += 1
+            build_next(self._layout, Layer.GOLD, task.key, generation, task.next_generation, keep)
+            generation = task.next_generation
         contract = task.contract
         transforms = load_transforms(contract.gold.transforms, self._layout.transforms, contract.origin)
         layer = GoldLayer(

@@ -43,7 +43,7 @@ def transition(
             "transition_id": attempt.transition_id,
             "batch_id": place.batch_id,
             "domain": place.key.domain,
-            "table": place.key.table,
+            "table": place.key.real.table,
             "source_layer": place.layer.below,
             "target_layer": place.layer,
             "source_files": tuple(sources),
@@ -67,12 +67,12 @@ def transition(
 
 def shown(place: Place, file: LayerFile | None) -> str | None:
     """A layer file's path as readers see it, relative to the root, through its layer's link."""
-    return f"data/{place.layer}/{place.key.domain}/{place.key.table}/{file.name}" if file else None
+    return f"data/{place.layer}/{place.key.domain}/{place.key.real.table}/{file.name}" if file else None
 
 
 def layer_source(place: Place, source: LayerFile) -> SourceFile:
     """The file of the layer below `place` as a record names it."""
-    path = f"data/{place.layer.below}/{place.key.domain}/{place.key.table}/{source.name}"
+    path = f"data/{place.layer.below}/{place.key.domain}/{place.key.real.table}/{source.name}"
     return SourceFile(path=path, bytes=source.size, sha256=source.sha256, rows=source.rows)
 
 

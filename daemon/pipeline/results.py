@@ -30,7 +30,8 @@ class Place:
     @property
     def quarantine_path(self) -> Path:
         """The Parquet file for records that do not get there."""
-        return self.layout.quarantine(self.key) / f"{self.batch_id}-{self.layer}.parquet"
+        mark = f".g{self.generation}" if self.key.is_shadow else ""  # beside the published one
+        return self.layout.quarantine(self.key) / f"{self.batch_id}-{self.layer}{mark}.parquet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ class SilverLayer:
                 f"{self._origin}: silver.dedup: the keys do not compare with those of earlier batches ({gist(error)}); "
                 "was their type changed since?"
             ) from error
-        place = replace(place, generation=place.generation + 1)
+        place = replace(place, generation=published.next_generation)
         pending.final = place.path
         return rows, place, rewritten
 
@@ -201,11 +201,13 @@ def _rewrite(place: Place, published: Published, lost: Losers) -> tuple[Rewritte
     """Build the next generation: files without losers as they are, the others without their losers, under a new name."""
     assert lost.theirs is not None  # noqa: S101 - the caller asked
     keep = [file.name for file in published.files if file.name not in lost.hit]
-    folder = build_next(place.layout, place.layer, place.key, place.generation, keep)
+    folder = build_next(
+        place.layout, place.layer, place.key, place.generation, published.next_generation, keep
+    )
     rewritten = []
     for old in published.files:
         if old.name in lost.hit:
-            path = folder / f"{old.batch_id}.g{place.generation + 1}.parquet"
+            path = folder / f"{old.batch_id}.g{published.next_generation}.parquet"
             with writing(path) as pending:
                 rows = pending.sink(without(scan(published.folder / old.name), lost.theirs))
                 rewritten.append(Rewritten(old, pending.publish(old.batch_id, rows) if rows else None))

@@ -18,6 +18,7 @@ from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.jobs import Jobs
 from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
+from daemon.scheduling.rebuilder import Rebuilder
 from daemon.scheduling.rest import RestKeeper
 from daemon.scheduling.upkeep import keep_up
 
@@ -42,6 +43,7 @@ class Chain:
         promoter: Promoter,
         rest: RestKeeper,
         models: ModelRefresher,
+        rebuilder: Rebuilder,
         backoff: Backoff,
         staged: Callable[[TableKey], None],
     ) -> None:
@@ -51,6 +53,7 @@ class Chain:
         self._promoter = promoter
         self._rest = rest
         self._models = models
+        self._rebuilder = rebuilder
         self._backoff = backoff
         self._staged = staged
 
@@ -65,8 +68,15 @@ class Chain:
             self.wake(key, target)
         for key in self._ledger.rest.tables():
             self._wake_rest(key)
+        for key in self._ledger.rebuilds.tables():
+            self.wake_rebuild(key)
         self._wake_upkeep()
         self.wake_models()
+
+    def wake_rebuild(self, key: TableKey) -> None:
+        """Look whether a rebuild of this table is to begin or to end."""
+        name = f"{key} rebuild"
+        self._jobs.wake(name, lambda: self._patiently(name, lambda: self._rebuild(key)))
 
     def wake_models(self) -> None:
         """Look, in a moment, whether gold models are due."""
@@ -75,6 +85,7 @@ class Chain:
     def contracts_changed(self) -> None:
         """Try again at once what waited for a contract or a transform to be edited."""
         self._backoff.release("contract")
+        self._ledger.rebuilds.try_again()
         self.wake_all()
 
     @property
@@ -87,13 +98,17 @@ class Chain:
             and all(promotions.due(key, target, waiting) is None for key, target in promotions.due_hops())
             and not self._models.due(waiting)
             and not self._ledger.rest.tables()
+            and not any(self._rebuilder.is_due(key) for key in self._ledger.rebuilds.tables())
         )
 
     @property
     def is_done(self) -> bool:
         """Whether nothing is left to do at all, now or later."""
         return not (
-            self._ledger.promotions.unfinished() or self._models.due(()) or self._ledger.rest.tables()
+            self._ledger.promotions.unfinished()
+            or self._models.due(())
+            or self._ledger.rest.tables()
+            or self._ledger.rebuilds.tables()
         )
 
     def _hop(self, key: TableKey, target: Layer) -> bool:
@@ -103,6 +118,9 @@ class Chain:
             return False
         if step.published and target.above is not None:
             self.wake(key, target.above)
+        if key.is_shadow:
+            self.wake_rebuild(key.real)
+            return True
         if step.published and target in {Layer.SILVER, Layer.GOLD}:
             self.wake_models()
         if step.withdrawn:  # the batch starts again from landing, split, or was set aside
@@ -110,10 +128,17 @@ class Chain:
             self._wake_upkeep()
         if target is Layer.STAGED:
             self._staged(key)
+            self.wake_rebuild(key)
         if step.outstanding:
             self._wake_upkeep()
         if step.settled:
             self._wake_rest(key)
+        return True
+
+    def _rebuild(self, key: TableKey) -> bool:
+        if not self._rebuilder.step(key):
+            return False
+        self.wake_all()
         return True
 
     def _wake_upkeep(self) -> None:

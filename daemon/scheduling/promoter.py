@@ -24,6 +24,7 @@ from daemon.lake.layout import Layout
 from daemon.lake.lineage import write_transition
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.clock import utc_now
+from daemon.scheduling.rebuilder import Rebuilder
 from daemon.scheduling.tables import TableNotes
 from daemon.scheduling.tasks import promote
 from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
@@ -52,7 +53,7 @@ class Step:
 class Promoter:
     """Carries batches up, one hop at a time."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a promotion touches; the service's parts are its only builder
         self,
         *,
         ledger: Ledger,
@@ -60,6 +61,7 @@ class Promoter:
         contracts: ContractStore,
         workers: WorkerPool,
         backoff: Backoff,
+        rebuilder: Rebuilder,
         grace: timedelta,
     ) -> None:
         self._ledger = ledger
@@ -67,6 +69,7 @@ class Promoter:
         self._contracts = contracts
         self._workers = workers
         self._backoff = backoff
+        self._rebuilder = rebuilder
         self._grace = grace
         self._tables = TableNotes(layout)
 
@@ -77,7 +80,7 @@ class Promoter:
             return Step(ran=False)
         started = utc_now()
         try:
-            task = self._task(due, self._contracts.get(key))
+            task = self._task(due, self._contracts.get(key.real))
             outcome = self._workers.call(promote, task)
             return self._commit(due, task, outcome)
         except StaleSourceError:
@@ -114,6 +117,7 @@ class Promoter:
             if due.target is Layer.STAGED
             else promotions.generation(due.key, due.target.below),
             generation=generation,
+            next_generation=promotions.next_generation(due.key, due.target),
         )
         if due.target is Layer.STAGED:
             sources = tuple(
@@ -153,7 +157,7 @@ class Promoter:
     def _make_visible(self, task: PromotionTask, outcome: PromotionOutcome) -> bool:
         """Show on disk what the ledger has committed; returns False where the disk refuses: upkeep does it then."""
         try:
-            if outcome.generation != task.generation:
+            if outcome.generation != task.generation and not task.key.is_shadow:
                 point_link(self._layout, task.target, task.key, outcome.generation)
                 log.info(
                     Event.GENERATION_PUBLISHED,
@@ -165,7 +169,7 @@ class Promoter:
             for batch in (*outcome.items, *outcome.rewritten):
                 write_transition(self._layout, batch.transition)
                 self._ledger.outcomes.filed([batch.transition.transition_id])
-                self._tables.note(task.key, task.target, batch)
+                self._tables.note(task.key.real, task.target, batch)
         except OSError as error:
             log.warning(Event.PROMOTION_RETRIED, kind="machine", error=str(error))
             return False
@@ -203,6 +207,9 @@ class Promoter:
         Gold only derives from what silver vouched for, and may be one of a group: there is nothing to set
         aside there.
         """
+        if due.key.is_shadow:
+            self._rebuilder.fail(due.key, f"batch {due.items[0].batch_id}: {reason}")
+            return Step(ran=True)
         if due.target is Layer.GOLD:
             return self._again(due, kind, RetryLaterError(reason))
         record = self._failed(due, reason, started)

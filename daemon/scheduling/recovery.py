@@ -14,6 +14,7 @@ from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.events import Event
 from daemon.lake.durable import remove_leftovers, remove_tree
+from daemon.lake.generations import later_generations
 from daemon.lake.layout import Layout
 from daemon.scheduling.upkeep import file_lineage, point_links
 
@@ -48,9 +49,12 @@ def recover(ledger: Ledger, layout: Layout, models: Iterable[TableKey]) -> None:
 def _remove_unfinished(ledger: Ledger, layout: Layout) -> list[int]:
     """Of every unfinished hop: what was being written, and what was published without being committed."""
     removed = []
+    being_filled = ledger.rebuilds.shadow_generations()
     for key, target in ledger.promotions.due_hops():
         generation = ledger.promotions.generation(key, target)
-        remove_tree(layout.generation(target, key, generation + 1))  # built, but never committed
+        for later in later_generations(layout, target, key, generation):
+            if (key.real, target, later) not in being_filled:
+                remove_tree(layout.generation(target, key, later))  # built, but never committed
         folder = layout.generation(target, key, generation)
         removed.append(remove_leftovers(folder) + remove_leftovers(layout.quarantine(key)))
         for name in ledger.promotions.uncommitted(key, target):

@@ -10,6 +10,7 @@ import os
 import signal
 
 from daemon.catalog.promotion import BatchOutcome, ModelTask, PromotionOutcome, PromotionTask
+from daemon.catalog.rebuild import RestageTask
 from daemon.scheduling.clock import utc_now
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -31,6 +32,13 @@ def warm_up() -> None:
 def promote(task: PromotionTask) -> PromotionOutcome:
     """Carry out a promotion. Raises what `daemon.pipeline.promote.promote` raises."""
     from daemon.pipeline.promote import promote as run  # noqa: PLC0415 - polars stays out of the parent
+
+    return run(task, utc_now)
+
+
+def restage(task: RestageTask) -> BatchOutcome:
+    """Make a batch's staged file anew. Raises what `daemon.pipeline.restaging.restage` raises."""
+    from daemon.pipeline.restaging import restage as run  # noqa: PLC0415 - polars stays out of the parent
 
     return run(task, utc_now)
 

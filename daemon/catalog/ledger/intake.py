@@ -89,7 +89,9 @@ class IntakeLedger:
             state = "open" if claimed else "cancelled"
             tx.execute("UPDATE batches SET state = ? WHERE batch_id = ?", (state, batch_id))
             if claimed:
-                plan(tx, batch_id, Layer.STAGED, transition_id, now)
+                batch = tx.row("SELECT domain, table_name FROM batches WHERE batch_id = ?", (batch_id,))
+                assert batch is not None  # noqa: S101 - its claim was intended before
+                plan(tx, TableKey(*batch), batch_id, Layer.STAGED, transition_id, now)
         return bool(claimed)
 
     def open_claims(self) -> list[OpenClaim]:

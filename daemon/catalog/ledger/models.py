@@ -54,7 +54,7 @@ class ModelLedger:
         """Make a refreshed model the truth. `versions` are those read before the refresh began."""
         log = outcome.transition
         with self._store.transaction() as tx:
-            record(tx, log)
+            record(tx, log, model)
             for old in tx.rows(
                 "SELECT batch_id FROM layer_files WHERE domain = ? AND table_name = ? AND layer = 'gold' "
                 "AND batch_id <> ?",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from daemon.catalog.ledger.planning import plan, plan_group
+from daemon.catalog.ledger.planning import generation_path, is_held, plan, plan_group
 from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTask, TableKey
@@ -43,10 +43,14 @@ class OutcomeLedger:
         A generation that it takes the place of may be removed from `leave_at` on.
 
         Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
-        made.
+        made, or its target layer is another generation now, or is being rebuilt.
         """
         with self._store.transaction() as tx:
             self._flush(tx)
+            if task.generation != self._promotions.generation(task.key, task.target) or is_held(
+                tx, task.key, task.target, "building"
+            ):
+                raise StaleSourceError(task.items[0].transition_id)
             for item in task.items:
                 if item.source != (
                     None
@@ -59,10 +63,10 @@ class OutcomeLedger:
                     (item.transition_id,),
                 )
             for batch in (*outcome.items, *outcome.rewritten):
-                record(tx, batch.transition)
+                record(tx, batch.transition, task.key)
                 place(tx, task.key, task.target, batch)
                 _settle_files(tx, batch)
-                _note_quarantine(tx, batch, now)
+                note_quarantine(tx, task.key, batch, now)
             tx.execute(
                 "UPDATE layers SET generation = ?, version = version + 1 "
                 "WHERE domain = ? AND table_name = ? AND layer = ?",
@@ -102,7 +106,7 @@ class OutcomeLedger:
         """
         batch_id = due.items[0].batch_id
         with self._store.transaction() as tx:
-            record(tx, log)
+            record(tx, log, due.key)
             self._withdraw(tx, due.key, batch_id)
             files = tx.rows(
                 "SELECT file_id FROM files WHERE batch_id = ? AND state IN ('claimed', 'staged') ORDER BY ordinal",
@@ -122,14 +126,14 @@ class OutcomeLedger:
                 tx.execute(
                     "UPDATE files SET state = 'claimed' WHERE batch_id = ? AND state = 'staged'", (half,)
                 )
-                plan(tx, half, Layer.STAGED, new_id(), log.completed_at)
+                plan(tx, due.key, half, Layer.STAGED, new_id(), log.completed_at)
             tx.execute("UPDATE batches SET state = 'split' WHERE batch_id = ?", (batch_id,))
 
     def set_aside(self, due: DuePromotion, log: LayerTransitionLog, kind: str, reason: str) -> None:
         """Give up on a batch whose data is bad: its files are set aside, what it published is taken back."""
         batch_id = due.items[0].batch_id
         with self._store.transaction() as tx:
-            record(tx, log)
+            record(tx, log, due.key)
             self._withdraw(tx, due.key, batch_id)
             tx.execute(
                 "UPDATE files SET state = 'set_aside', kind = ?, reason = ? "
@@ -203,21 +207,15 @@ class OutcomeLedger:
         )
 
 
-def generation_path(key: TableKey, layer: Layer, number: int) -> str:
-    """A generation's folder relative to the root, as lake.layout lays it out one floor above."""
-    return f"data/.generations/{layer}/{key.domain}/{key.table}/{number}"
-
-
-def record(tx: Store, log: LayerTransitionLog) -> None:
-    """Insert a transition, within an open transaction."""
+def record(tx: Store, log: LayerTransitionLog, key: TableKey) -> None:
+    """Insert a transition, within an open transaction; under its shadow's `key` until a rebuild is shown."""
     tx.execute(
         "INSERT INTO transitions (transition_id, batch_id, domain, table_name, target_layer, status, completed_at, record) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         (
             log.transition_id,
             log.batch_id,
-            log.domain,
-            log.table,
+            *key,
             log.target_layer,
             log.status,
             log.completed_at.isoformat(),
@@ -263,7 +261,8 @@ def _settle_files(tx: Store, batch: BatchOutcome) -> None:
     )
 
 
-def _note_quarantine(tx: Store, batch: BatchOutcome, now: datetime) -> None:
+def note_quarantine(tx: Store, key: TableKey, batch: BatchOutcome, now: datetime) -> None:
+    """Write down the records that a hop set aside, in the place of those of an earlier attempt."""
     log = batch.transition
     if batch.quarantine_file is None:
         return
@@ -274,8 +273,7 @@ def _note_quarantine(tx: Store, batch: BatchOutcome, now: datetime) -> None:
             (
                 log.transition_id,
                 log.batch_id,
-                log.domain,
-                log.table,
+                *key,
                 log.target_layer,
                 rule,
                 rows,
@@ -299,7 +297,9 @@ def _go_on(
         changed = [batch.transition.batch_id for batch in outcome.items if batch.layer_file is not None]
         changed += [batch.transition.batch_id for batch in outcome.rewritten]
         plan_group(tx, task.key, above, changed, new_id, now)
-    finished = []
+    finished: list[str] = []
+    if task.key.is_shadow:  # a batch is done when the rebuild is shown
+        return finished
     for batch_id in done:
         if tx.execute(
             "UPDATE batches SET state = 'done', done_at = ? WHERE batch_id = ? AND state = 'open'",

@@ -9,21 +9,61 @@ from daemon.catalog.transition import Layer
 
 
 def plan(
-    tx: Store, batch_id: str, target: Layer, transition_id: str, now: datetime, **extra: str | None
+    tx: Store,
+    key: TableKey,
+    batch_id: str,
+    target: Layer,
+    transition_id: str,
+    now: datetime,
+    **extra: str | None,
 ) -> None:
     """Plan one hop of a batch within an open transaction; `extra` may name `group_id` and `supersedes`."""
     tx.execute(
         "INSERT INTO promotions (transition_id, batch_id, domain, table_name, target_layer, group_id, state, planned_at, "
-        "supersedes) SELECT ?, batch_id, domain, table_name, ?, ?, 'planned', ?, ? FROM batches WHERE batch_id = ?",
+        "supersedes) VALUES (?, ?, ?, ?, ?, ?, 'planned', ?, ?)",
         (
             transition_id,
+            batch_id,
+            *key,
             target,
             extra.get("group_id") or transition_id,
             now.isoformat(),
             extra.get("supersedes"),
-            batch_id,
         ),
     )
+
+
+def generation_path(key: TableKey, layer: Layer, number: int) -> str:
+    """A generation's folder relative to the root, as lake.layout lays it out one floor above."""
+    return f"data/.generations/{layer}/{key.domain}/{key.real.table}/{number}"
+
+
+def standing(tx: Store, key: TableKey, layer: Layer, batch_id: str) -> str | None:
+    """The transition that made what stands of a batch in a layer; for a shadow, of what it is to take the place of."""
+    for table in (key, key.real):
+        row = tx.row(
+            "SELECT transition_id FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
+            (*table, layer, batch_id),
+        )
+        if row:
+            return str(row["transition_id"])
+    return None
+
+
+def is_held(store: Store, key: TableKey, target: Layer, *states: str) -> bool:
+    """Whether promotions of a table into `target` wait for a rebuild of it that is in one of `states`.
+
+    A rebuild changes the layers above its base; what arrives meanwhile waits below them.
+    """
+    if key.is_shadow:
+        return False
+    marks = ", ".join("?" * len(states))
+    rows = store.rows(
+        f"SELECT base FROM rebuilds WHERE domain = ? AND table_name = ? AND state IN ({marks})",
+        (*key, *states),
+    )
+    order = list(Layer)
+    return any(order.index(Layer(row["base"])) < order.index(target) for row in rows)
 
 
 def plan_group(
@@ -36,8 +76,9 @@ def plan_group(
     group_id = new_id()
     for place, batch_id in enumerate(changed):
         waiting = tx.row(
-            "SELECT group_id FROM promotions WHERE batch_id = ? AND target_layer = ? AND state = 'planned'",
-            (batch_id, layer),
+            "SELECT group_id FROM promotions WHERE batch_id = ? AND target_layer = ? AND state = 'planned' "
+            "AND table_name = ?",
+            (batch_id, layer, key.table),
         )
         if waiting:
             tx.execute(
@@ -46,16 +87,13 @@ def plan_group(
                 (group_id, waiting["group_id"], *key, layer),
             )
             continue
-        standing = tx.row(
-            "SELECT transition_id FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
-            (*key, layer, batch_id),
-        )
         plan(
             tx,
+            key,
             batch_id,
             layer,
             group_id if place == 0 else new_id(),
             now,
             group_id=group_id,
-            supersedes=standing["transition_id"] if standing else None,
+            supersedes=standing(tx, key, layer, batch_id),
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from daemon.catalog.ledger.planning import generation_path, is_held
 from daemon.catalog.ledger.store import Row, Store
 from daemon.catalog.promotion import ClaimedFile, LayerFile, PromotionItem, TableKey
 from daemon.catalog.transition import Layer, LayerTransitionLog
@@ -63,7 +64,12 @@ class PromotionLedger:
         return [f"{row['batch_id']}.parquet" for row in rows]
 
     def due(self, key: TableKey, target: Layer, waiting: Collection[str]) -> DuePromotion | None:
-        """The oldest planned promotion of a hop whose group is not among `waiting`, with all of its group."""
+        """The oldest planned promotion of a hop whose group is not among `waiting`, with all of its group.
+
+        None while a rebuild of the table changes that layer.
+        """
+        if is_held(self._store, key, target, "requested", "building"):
+            return None
         rows = self._store.rows(
             "SELECT * FROM promotions WHERE state = 'planned' AND domain = ? AND table_name = ? AND target_layer = ? "
             "ORDER BY batch_id LIMIT ?",
@@ -146,6 +152,20 @@ class PromotionLedger:
             "SELECT generation FROM layers WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer)
         )
         return row["generation"] if row else 1
+
+    def next_generation(self, key: TableKey, layer: Layer) -> int:
+        """The number of a generation to build: above all that are published, being built, or yet to be removed."""
+        folder = generation_path(key, layer, 0).removesuffix("0")
+        standing = self._store.rows(
+            "SELECT generation FROM layers WHERE domain = ? AND table_name IN (?, ?) AND layer = ?",
+            (key.domain, key.real.table, key.shadow.table, layer),
+        )
+        leaving = self._store.rows(
+            "SELECT substr(path, ?) AS name FROM removals WHERE substr(path, 1, ?) = ?",
+            (len(folder) + 1, len(folder), folder),
+        )
+        numbers = [1, *(row["generation"] for row in standing)]
+        return max(numbers + [int(row["name"]) for row in leaving if row["name"].isdigit()]) + 1
 
     def published(self, key: TableKey, layer: Layer) -> tuple[LayerFile, ...]:
         """The committed files of a layer, in the order of their batches."""

@@ -15,6 +15,9 @@ from pathlib import Path
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import TableKey
 
+_SETTLED = ("ingested", "duplicate", "set_aside", "undone", "returned", "replayed")
+"""States in which it is known where a file goes."""
+
 
 @dataclass(frozen=True, slots=True)
 class RestlessFile:
@@ -22,7 +25,7 @@ class RestlessFile:
 
     Paths are relative to the root.
 
-    `fate` is ingested, duplicate or set_aside; `destination` is None until it is planned.
+    `fate` is ingested, duplicate, set_aside, undone, returned or replayed; `destination` is None until it is planned.
     """
 
     file_id: int
@@ -49,8 +52,7 @@ class RestLedger:
     def tables(self) -> list[TableKey]:
         """Tables with files that are not yet at rest."""
         rows = self._store.rows(
-            "SELECT DISTINCT domain, table_name FROM files WHERE at_rest = 0 "
-            "AND state IN ('ingested', 'duplicate', 'set_aside')"
+            f"SELECT DISTINCT domain, table_name FROM files WHERE at_rest = 0 AND state IN {_SETTLED}"
         )
         return [TableKey(*row) for row in rows]
 
@@ -58,7 +60,7 @@ class RestLedger:
         """Up to `limit` files of a table that are not yet at rest, oldest first."""
         rows = self._store.rows(
             "SELECT * FROM files WHERE domain = ? AND table_name = ? AND at_rest = 0 "
-            "AND state IN ('ingested', 'duplicate', 'set_aside') ORDER BY file_id LIMIT ?",
+            f"AND state IN {_SETTLED} ORDER BY file_id LIMIT ?",
             (*key, limit),
         )
         return [

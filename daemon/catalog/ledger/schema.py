@@ -7,15 +7,25 @@ counts them.
 LEGAL_CHANGES: dict[str, dict[str, tuple[str, ...]]] = {
     "batches": {
         "claiming": ("open", "cancelled"),
-        "open": ("done", "split", "set_aside"),
+        "open": ("done", "split", "set_aside", "undone"),
+        "done": ("undone",),
+        "undone": ("done",),
     },
     "files": {
         "claiming": ("claimed", "vanished"),
-        "claimed": ("staged", "duplicate", "set_aside"),
-        "staged": ("claimed", "ingested", "set_aside"),  # back to claimed when its batch is split
+        "claimed": ("staged", "duplicate", "set_aside", "returned"),
+        "staged": ("claimed", "ingested", "set_aside", "undone"),  # back to claimed when its batch is split
+        "ingested": ("undone",),
+        "undone": ("ingested",),
+        "set_aside": ("replayed", "discarded"),
     },
     "promotions": {
         "planned": ("done", "failed"),
+    },
+    "rebuilds": {
+        "requested": ("building", "failed"),
+        "building": ("requested", "done", "failed"),
+        "failed": ("requested",),
     },
 }
 """Per table: state -> the states it may change to. A state without an entry is final."""
@@ -158,20 +168,79 @@ CREATE TABLE removals (
 """
 
 
-def _guards() -> str:
+_REBUILDS = """
+CREATE TABLE rebuilds (
+    rebuild_id   TEXT PRIMARY KEY,
+    domain       TEXT NOT NULL,
+    table_name   TEXT NOT NULL,
+    kind         TEXT NOT NULL,
+    base         TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    batches      TEXT,
+    files_out    TEXT NOT NULL DEFAULT '[]',
+    files_back   TEXT NOT NULL DEFAULT '[]',
+    why          TEXT NOT NULL,
+    requested_at TEXT NOT NULL,
+    ended_at     TEXT,
+    error        TEXT
+) WITHOUT ROWID;
+CREATE INDEX rebuilds_active ON rebuilds (domain, table_name, rebuild_id) WHERE state IN ('requested', 'building');
+CREATE INDEX transitions_shadow ON transitions (table_name) WHERE table_name GLOB '*~';
+
+CREATE TABLE verdicts (
+    domain       TEXT NOT NULL,
+    table_name   TEXT NOT NULL,
+    batch_id     TEXT NOT NULL,
+    source_file  TEXT NOT NULL,
+    source_row   INTEGER NOT NULL,
+    verdict      TEXT NOT NULL,
+    rule         TEXT NOT NULL,
+    why          TEXT NOT NULL,
+    at           TEXT NOT NULL,
+    PRIMARY KEY (domain, table_name, batch_id, source_file, source_row)
+) WITHOUT ROWID;
+
+CREATE TABLE schema_changes (
+    change_id     INTEGER PRIMARY KEY,
+    domain        TEXT NOT NULL,
+    table_name    TEXT NOT NULL,
+    batch_id      TEXT NOT NULL,
+    at            TEXT NOT NULL,
+    kind          TEXT NOT NULL,
+    column_name   TEXT NOT NULL,
+    before        TEXT,
+    after         TEXT
+);
+CREATE INDEX schema_changes_by_table ON schema_changes (domain, table_name, change_id);
+
+CREATE TABLE learned (
+    domain       TEXT NOT NULL,
+    table_name   TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    PRIMARY KEY (domain, table_name)
+) WITHOUT ROWID;
+"""
+
+
+def _guards(*tables: str) -> str:
     """Triggers that abort an illegal state change, whoever tries it."""
     statements = []
-    for table, changes in LEGAL_CHANGES.items():
+    for table in tables:
+        changes = LEGAL_CHANGES[table]
         legal = " OR ".join(
             f"(OLD.state = '{old}' AND NEW.state IN ({', '.join(repr(state) for state in new)}))"
             for old, new in changes.items()
         )
         statements.append(
+            f"DROP TRIGGER IF EXISTS {table}_guard; "
             f"CREATE TRIGGER {table}_guard BEFORE UPDATE OF state ON {table} WHEN NOT ({legal}) BEGIN "
             f"SELECT RAISE(ABORT, 'illegal state change in {table}'); END;"
         )
     return "\n".join(statements)
 
 
-MIGRATIONS: tuple[str, ...] = (_TABLES + _guards(),)
+MIGRATIONS: tuple[str, ...] = (
+    _TABLES + _guards("batches", "files", "promotions"),
+    _REBUILDS + _guards("batches", "files", "promotions", "rebuilds"),
+)
 """Each brings a ledger from version i to i + 1."""

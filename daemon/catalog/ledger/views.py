@@ -80,7 +80,7 @@ class LedgerViews:
 
     def layers(self) -> list[LayerTotals]:
         """Totals of every layer of every table."""
-        rows = self._store.rows("SELECT * FROM layers ORDER BY domain, table_name")
+        rows = self._store.rows(f"SELECT * FROM layers WHERE {_REAL} ORDER BY domain, table_name")
         return [
             LayerTotals(_key(row), Layer(row["layer"]), row["generation"], row["rows"], row["files"])
             for row in rows
@@ -123,7 +123,7 @@ class LedgerViews:
         """Records that were set aside, newest first; of one table, or of all."""
         where, values = _of(key)
         rows = self._store.rows(
-            f"SELECT * FROM quarantine WHERE {where} ORDER BY transition_id DESC, rule",  # noqa: S608 - `where` is ours
+            f"SELECT * FROM quarantine WHERE {where} ORDER BY transition_id DESC, rule",
             values,
         )
         return [
@@ -141,7 +141,9 @@ class LedgerViews:
 
     def quarantined_rows(self) -> dict[TableKey, int]:
         """Return how many records of each table were set aside; a table without any is absent."""
-        rows = self._store.rows("SELECT domain, table_name, sum(rows) AS rows FROM quarantine GROUP BY 1, 2")
+        rows = self._store.rows(
+            f"SELECT domain, table_name, sum(rows) AS rows FROM quarantine WHERE {_REAL} GROUP BY 1, 2"
+        )
         return {_key(row): row["rows"] for row in rows}
 
     def files_set_aside(self) -> dict[TableKey, int]:
@@ -220,7 +222,8 @@ class LedgerViews:
     def tables(self) -> list[TableKey]:
         """Every table and model that has anything in any layer, or a batch on its way."""
         rows = self._store.rows(
-            "SELECT domain, table_name FROM layers UNION SELECT domain, table_name FROM batches ORDER BY 1, 2"
+            f"SELECT domain, table_name FROM layers WHERE {_REAL} "
+            "UNION SELECT domain, table_name FROM batches ORDER BY 1, 2"
         )
         return [_key(row) for row in rows]
 
@@ -239,7 +242,7 @@ class LedgerViews:
     def _files(self, condition: str, values: tuple[str, ...], key: TableKey | None) -> list[KnownFile]:
         where, more = _of(key)
         rows = self._store.rows(
-            f"SELECT * FROM files WHERE {condition} AND {where} ORDER BY file_id DESC",  # noqa: S608 - both are ours
+            f"SELECT * FROM files WHERE {condition} AND {where} ORDER BY file_id DESC",
             (*values, *more),
         )
         return [
@@ -260,6 +263,10 @@ class LedgerViews:
         ]
 
 
+_REAL = "table_name NOT GLOB '*~'"
+"""Not what a rebuild is making."""
+
+
 def _key(row: Row) -> TableKey:
     return TableKey(row["domain"], row["table_name"])
 
@@ -269,7 +276,7 @@ def _log(row: Row) -> LayerTransitionLog:
 
 
 def _of(key: TableKey | None) -> tuple[str, tuple[str, ...]]:
-    return ("1", ()) if key is None else ("domain = ? AND table_name = ?", tuple(key))
+    return (_REAL, ()) if key is None else ("domain = ? AND table_name = ?", tuple(key))
 
 
 def _literal(text: str) -> str:

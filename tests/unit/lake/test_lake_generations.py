@@ -44,7 +44,7 @@ def test_making_a_table_again_writes_nothing(
 def test_a_link_that_a_crash_left_behind_the_ledger_is_put_right(
     layout: Layout, key: TableKey, first: Path
 ) -> None:
-    build_next(layout, Layer.GOLD, key, 1, ["a.parquet"])
+    build_next(layout, Layer.GOLD, key, 1, 2, ["a.parquet"])
     ensure_generation(layout, Layer.GOLD, key, 2)
     assert _seen(layout) == ["data/gold/sales/orders/a.parquet"]
     assert first.exists()
@@ -53,7 +53,7 @@ def test_a_link_that_a_crash_left_behind_the_ledger_is_put_right(
 def test_the_next_generation_is_not_seen_until_the_link_shows_it(
     layout: Layout, key: TableKey, first: Path
 ) -> None:
-    new = build_next(layout, Layer.GOLD, key, 1, ["a.parquet"])
+    new = build_next(layout, Layer.GOLD, key, 1, 2, ["a.parquet"])
     (new / "b.g2.parquet").write_text("b2")
     assert _seen(layout) == ["data/gold/sales/orders/a.parquet", "data/gold/sales/orders/b.parquet"]
     assert point_link(layout, Layer.GOLD, key, 2)
@@ -65,16 +65,16 @@ def test_kept_files_are_durable_before_the_ledger_hears_of_them(
     layout: Layout, key: TableKey, first: Path, steps: list[str]
 ) -> None:
     assert first.exists()
-    build_next(layout, Layer.GOLD, key, 1, ["a.parquet", "b.parquet"])
+    build_next(layout, Layer.GOLD, key, 1, 2, ["a.parquet", "b.parquet"])
     assert steps == ["mkdir 2", "fsync orders", "link a.parquet", "link b.parquet", "fsync 2"]
 
 
 def test_what_a_crash_left_of_the_next_generation_is_begun_anew(
     layout: Layout, key: TableKey, first: Path
 ) -> None:
-    leftover = build_next(layout, Layer.GOLD, key, 1, ["a.parquet", "b.parquet"])
+    leftover = build_next(layout, Layer.GOLD, key, 1, 2, ["a.parquet", "b.parquet"])
     (leftover / "half.parquet").touch()
-    again = build_next(layout, Layer.GOLD, key, 1, ["b.parquet"])
+    again = build_next(layout, Layer.GOLD, key, 1, 2, ["b.parquet"])
     assert [path.name for path in again.iterdir()] == ["b.parquet"]
     assert (first / "a.parquet").read_text() == "a"
 
@@ -98,7 +98,7 @@ def test_the_link_is_replaced_in_one_step_and_synced(
 def test_a_crash_before_the_link_is_renamed_shows_no_table_twice(
     layout: Layout, key: TableKey, first: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build_next(layout, Layer.GOLD, key, 1, ["a.parquet"])
+    build_next(layout, Layer.GOLD, key, 1, 2, ["a.parquet"])
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt

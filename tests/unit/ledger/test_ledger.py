@@ -65,8 +65,9 @@ class World:
     def commit(
         self, due: DuePromotion, *items: BatchOutcome, rewritten: tuple[BatchOutcome, ...] = ()
     ) -> list[str]:
-        task = PromotionTask(self.path, KEY, due.target, due.items, Contract(), 1, 1)
-        outcome = PromotionOutcome(items, rewritten, generation=2 if rewritten else 1)
+        number = self.ledger.promotions.generation(KEY, due.target)
+        task = PromotionTask(self.path, KEY, due.target, due.items, Contract(), 1, number)
+        outcome = PromotionOutcome(items, rewritten, generation=number + bool(rewritten))
         return self.ledger.outcomes.commit(task, outcome, self.new_id, NOW, NOW)
 
     def outcome(self, due: DuePromotion, item: PromotionItem, rows: int) -> BatchOutcome:

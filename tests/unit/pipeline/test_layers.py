@@ -78,6 +78,7 @@ class World:
             contract=contract,
             source_generation=1 if target is Layer.STAGED else self.generations[target.below],
             generation=self.generations[target],
+            next_generation=self.generations[target] + 1,
             published=files,
             published_transitions=tuple(self.logs[file.batch_id] for file in files if target is Layer.SILVER),
         )

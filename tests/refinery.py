@@ -7,14 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from daemon.catalog.contract_store import ContractStore
+from daemon.catalog.identity import new_id
 from daemon.catalog.ledger import Ledger
 from daemon.catalog.promotion import TableKey
+from daemon.catalog.rebuild import Rebuild, RebuildKind
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 from daemon.landing.claims import Claims, ReadyFile
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
+from daemon.scheduling.rebuilder import Rebuilder
 from daemon.scheduling.rest import RestKeeper
 from daemon.scheduling.workers import WorkerPool
 
@@ -41,12 +44,20 @@ class Refinery:
         self.contracts = ContractStore(self.layout.contracts)
         workers = cast("WorkerPool", _Inline())
         backoff = Backoff(1.0, 1.0, time.monotonic)
+        self.rebuilder = Rebuilder(
+            ledger=self.ledger,
+            layout=self.layout,
+            contracts=self.contracts,
+            workers=workers,
+            grace=timedelta(0),
+        )
         self._promoter = Promoter(
             ledger=self.ledger,
             layout=self.layout,
             contracts=self.contracts,
             workers=workers,
             backoff=backoff,
+            rebuilder=self.rebuilder,
             grace=timedelta(0),
         )
         self._rest = RestKeeper(self.ledger, self.layout, self.contracts, "move")
@@ -91,6 +102,19 @@ class Refinery:
         while self._rest.step(key):
             pass
         self._models.step()
+
+    def rebuild(self, key: TableKey, kind: RebuildKind, base: Layer, **what: Any) -> None:
+        """Ask for a rebuild and carry it out."""
+        now = datetime.now(UTC)
+        self.ledger.rebuilds.request(Rebuild(new_id(), key, kind, base, **what), now)
+        self.carry_out(key)
+
+    def carry_out(self, key: TableKey) -> None:
+        """Carry out what is asked for, and what waited for it."""
+        while self.rebuilder.step(key):
+            self.climb(key.shadow)
+        self.climb(key)
+        self.settle(key)
 
     def deliver(self, key: TableKey, **texts: str) -> str:
         """Carry a delivery from landing to gold and into the archive."""

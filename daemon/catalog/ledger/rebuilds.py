@@ -1,0 +1,383 @@
+"""The ledger's part for rebuilds: what is asked for, what is being made anew, and the one transaction that shows it.
+
+Called by scheduling. While a rebuild is under way its rows stand under the table's shadow name (`TableKey.shadow`), so
+that the chain carries its batches up as it does any others, and no reader sees them.
+"""
+
+import json
+import os
+from collections.abc import Callable, Collection
+from datetime import datetime
+from pathlib import Path
+
+from daemon.catalog.ledger.outcomes import StaleSourceError, note_quarantine, place, record
+from daemon.catalog.ledger.planning import generation_path, plan, standing
+from daemon.catalog.ledger.promotions import PromotionLedger
+from daemon.catalog.ledger.store import Row, Store
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.rebuild import Beginning, DeliveredFile, Rebuild, StandingLayer
+from daemon.catalog.transition import Layer
+
+_LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
+_GOES_ON = "state IN ('requested', 'building')"
+
+
+class RebuildLedger:
+    """Rebuilds of tables, one at a time each, in the order in which they were asked for."""
+
+    def __init__(self, store: Store, promotions: PromotionLedger) -> None:
+        self._store = store
+        self._promotions = promotions
+
+    def request(self, rebuild: Rebuild, now: datetime) -> None:
+        """Ask for a rebuild. Promotions of the table above its base wait from now on."""
+        with self._store.transaction() as tx:
+            ask(tx, rebuild, now)
+
+    def tables(self) -> list[TableKey]:
+        """The tables that have a rebuild to begin or to end."""
+        rows = self._store.rows(f"SELECT DISTINCT domain, table_name FROM rebuilds WHERE {_GOES_ON}")
+        return [TableKey(*row) for row in rows]
+
+    def current(self, key: TableKey) -> tuple[Rebuild, bool] | None:
+        """The table's first unfinished rebuild, and whether it has begun; None if there is none."""
+        row = self._store.row(
+            f"SELECT * FROM rebuilds WHERE domain = ? AND table_name = ? AND {_GOES_ON} "
+            "ORDER BY state = 'requested', rebuild_id LIMIT 1",
+            key,
+        )
+        return (_rebuild(row), row["state"] == "building") if row else None
+
+    def is_waiting(self, key: TableKey, kind: str) -> bool:
+        """Whether a rebuild of this kind is asked for and has not begun."""
+        row = self._store.row(
+            "SELECT 1 FROM rebuilds WHERE domain = ? AND table_name = ? AND kind = ? AND state = 'requested'",
+            (*key, kind),
+        )
+        return row is not None
+
+    def is_climbing(self, key: TableKey) -> bool:
+        """Whether batches of the table's rebuild are still on their way up."""
+        shadow = key.shadow
+        row = self._store.row(
+            "SELECT 1 FROM promotions WHERE state = 'planned' AND domain = ? AND table_name = ? LIMIT 1",
+            shadow,
+        )
+        return row is not None
+
+    def contract_versions(self, key: TableKey) -> set[str | None]:
+        """The contract versions under which the batches of the table's rebuild were made so far."""
+        rows = self._store.rows(
+            "SELECT DISTINCT json_extract(record, '$.contract_version') AS version FROM transitions "
+            "WHERE domain = ? AND table_name = ? AND target_layer <> 'staged'",
+            key.shadow,
+        )
+        return {row["version"] for row in rows}
+
+    def shadow_generations(self) -> set[tuple[TableKey, Layer, int]]:
+        """The folders that rebuilds are filling now."""
+        rows = self._store.rows(
+            "SELECT domain, table_name, layer, generation FROM layers WHERE table_name GLOB '*~'"
+        )
+        return {
+            (TableKey(row["domain"], row["table_name"]).real, Layer(row["layer"]), row["generation"])
+            for row in rows
+        }
+
+    def layer(self, key: TableKey, layer: Layer) -> StandingLayer:
+        """A layer as it stands."""
+        row = self._store.row(
+            "SELECT * FROM layers WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer)
+        )
+        files = {file.batch_id: file for file in self._promotions.published(key, layer)}
+        return StandingLayer(row["generation"], row["version"], files) if row else StandingLayer(1, 0, files)
+
+    def delivered(self, batch_ids: Collection[str]) -> list[DeliveredFile]:
+        """The dropped files of these batches whose rows are staged, or were taken back, in order."""
+        return [
+            file
+            for batch_id in sorted(batch_ids)
+            for file in self._files("batch_id = ? AND state IN ('staged', 'ingested', 'undone')", batch_id)
+        ]
+
+    def files(self, file_ids: Collection[int]) -> list[DeliveredFile]:
+        """Dropped files by their ids."""
+        return [file for file_id in file_ids for file in self._files("file_id = ?", file_id)]
+
+    def files_to_replay(self, key: TableKey, file_ids: Collection[int]) -> int:
+        """Send files that were set aside back to landing, to be taken anew. Returns how many there were."""
+        with self._store.transaction() as tx:
+            return sum(
+                tx.execute(
+                    "UPDATE files SET state = 'replayed', claimed_path = resting_path, resting_path = landing_path, "
+                    "at_rest = 0 WHERE file_id = ? AND domain = ? AND table_name = ? AND state = 'set_aside' "
+                    "AND at_rest = 1 AND resting_path IS NOT NULL",
+                    (file_id, *key),
+                )
+                for file_id in file_ids
+            )
+
+    def content_is_there(self, key: TableKey, file_id: int) -> str | None:
+        """The name of another file with the same content whose rows the table has; None if there is none."""
+        row = self._store.row(
+            "SELECT o.name FROM files AS f JOIN files AS o USING (domain, table_name, size, sha256) "
+            "WHERE f.file_id = ? AND o.file_id <> f.file_id AND o.state IN ('staged', 'ingested') "
+            "AND f.domain = ? AND f.table_name = ? LIMIT 1",
+            (file_id, *key),
+        )
+        return row["name"] if row else None
+
+    def staged_quarantine(self, key: TableKey, batch_id: str) -> str | None:
+        """The file of records of a batch that could not be read, relative to the root; None if there are none."""
+        row = self._store.row(
+            "SELECT path FROM quarantine WHERE domain = ? AND table_name = ? AND batch_id = ? AND layer = 'staged' LIMIT 1",
+            (*key, batch_id),
+        )
+        return row["path"] if row else None
+
+    def standing(self, key: TableKey, layer: Layer, batch_id: str) -> str | None:
+        """The transition that made what stands of a batch in a layer."""
+        return standing(self._store, key, layer, batch_id)
+
+    def begin(self, rebuild: Rebuild, beginning: Beginning, new_id: Callable[[], str], now: datetime) -> None:
+        """Write down a rebuild whose folders are prepared, and plan its hops under the shadow's name.
+
+        Raises StaleSourceError, and changes nothing, when one of the table's layers has changed meanwhile.
+        """
+        key, shadow = rebuild.key, rebuild.key.shadow
+        with self._store.transaction() as tx:
+            for layer in _LAYERS:
+                if self._version(key, layer) != beginning.versions[layer]:
+                    raise StaleSourceError(rebuild.rebuild_id)
+            tx.execute("UPDATE rebuilds SET state = 'building' WHERE rebuild_id = ?", (rebuild.rebuild_id,))
+            for layer in _LAYERS:
+                made = beginning.layers.get(layer)
+                tx.execute(
+                    "INSERT INTO layer_files SELECT domain, ?, layer, batch_id, name, rows, size, sha256, transition_id "
+                    "FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ?",
+                    (shadow.table, *key, layer),
+                )
+                if made is not None:
+                    kept = json.dumps(sorted(made.kept))
+                    tx.execute(
+                        "DELETE FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? "
+                        "AND batch_id NOT IN (SELECT value FROM json_each(?))",
+                        (*shadow, layer, kept),
+                    )
+                generation = made.generation if made else self._promotions.generation(key, layer)
+                tx.execute(
+                    "INSERT INTO layers SELECT ?, ?, ?, ?, 0, total(rows), count(*) FROM layer_files "
+                    "WHERE domain = ? AND table_name = ? AND layer = ?",
+                    (*shadow, layer, generation, *shadow, layer),
+                )
+            for batch in beginning.restaged:
+                record(tx, batch.transition, shadow)
+                place(tx, shadow, Layer.STAGED, batch)
+                note_quarantine(tx, shadow, batch, now)
+            for batch_id, target in beginning.hops:
+                supersedes = standing(tx, key, target, batch_id)
+                plan(tx, shadow, batch_id, target, new_id(), now, supersedes=supersedes)
+
+    def show(self, rebuild: Rebuild, now: datetime, leave_at: datetime) -> None:
+        """Make what was built the truth: every layer of it, its quarantine, and the fate of the files it was about.
+
+        The generations it takes the place of may be removed from `leave_at` on.
+        """
+        with self._store.transaction() as tx:
+            for layer in _LAYERS[_LAYERS.index(rebuild.base) + 1 if rebuild.base in _LAYERS else 0 :]:
+                self._show_layer(tx, rebuild, layer, leave_at)
+            self._settle(tx, rebuild, now)
+            self._clear(tx, rebuild.key.shadow)
+            tx.execute(
+                "UPDATE rebuilds SET state = 'done', ended_at = ?, error = NULL WHERE rebuild_id = ?",
+                (now.isoformat(), rebuild.rebuild_id),
+            )
+
+    def _show_layer(self, tx: Store, rebuild: Rebuild, layer: Layer, leave_at: datetime) -> None:
+        key, shadow = rebuild.key, rebuild.key.shadow
+        self._replace_quarantine(tx, rebuild, layer)
+        tx.execute("DELETE FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer))
+        tx.execute(
+            "UPDATE layer_files SET table_name = ? WHERE domain = ? AND table_name = ? AND layer = ?",
+            (key.table, *shadow, layer),
+        )
+        old = self._promotions.generation(key, layer)
+        tx.execute(
+            "INSERT INTO layers (domain, table_name, layer, generation, version, rows, files) "
+            "SELECT domain, ?, layer, generation, 1, rows, files FROM layers "
+            "WHERE domain = ? AND table_name = ? AND layer = ? "
+            "ON CONFLICT DO UPDATE SET generation = excluded.generation, version = layers.version + 1, "
+            "rows = excluded.rows, files = excluded.files",
+            (key.table, *shadow, layer),
+        )
+        tx.execute(
+            "INSERT OR IGNORE INTO removals VALUES (?, ?)",
+            (generation_path(key, layer, old), leave_at.isoformat()),
+        )
+
+    def _replace_quarantine(self, tx: Store, rebuild: Rebuild, layer: Layer) -> None:
+        """Let what the rebuild set aside of its batches at a layer take the place of what was set aside before."""
+        key, shadow = rebuild.key, rebuild.key.shadow
+        if layer is Layer.STAGED or rebuild.batches is not None:
+            made = "batch_id IN (SELECT batch_id FROM transitions WHERE domain = ? AND table_name = ? AND target_layer = ?)"
+            values: tuple[object, ...] = (*shadow, layer)
+        else:
+            made, values = "1", ()
+        if (
+            layer is not Layer.STAGED and rebuild.batches is not None
+        ):  # also those of which nothing came up here
+            made += " OR batch_id IN (SELECT value FROM json_each(?))"
+            values = (*values, json.dumps(sorted(rebuild.batches)))
+        where = f"domain = ? AND table_name = ? AND layer = ? AND ({made})"
+        found = (*key, layer, *values)
+        tx.execute(
+            f"INSERT OR IGNORE INTO removals SELECT DISTINCT path, '' FROM quarantine WHERE {where}", found
+        )
+        tx.execute(f"DELETE FROM quarantine WHERE {where}", found)
+        tx.execute(
+            "UPDATE quarantine SET table_name = ? WHERE domain = ? AND table_name = ? AND layer = ?",
+            (key.table, *shadow, layer),
+        )
+
+    def _settle(self, tx: Store, rebuild: Rebuild, now: datetime) -> None:
+        """Say of files and batches what the rebuild made of them; what was planned for its batches is done by it."""
+        key, shadow = rebuild.key, rebuild.key.shadow
+        tx.execute_many(
+            "UPDATE files SET state = 'undone' WHERE file_id = ?",
+            [(file_id,) for file_id in rebuild.files_out],
+        )
+        tx.execute_many(
+            "UPDATE files SET state = 'ingested' WHERE file_id = ?",
+            [(file_id,) for file_id in rebuild.files_back],
+        )
+        tx.execute_many(
+            "INSERT OR IGNORE INTO removals VALUES (?, '')",
+            [
+                (f"data/.undone/{key.domain}/{key.table}/{file_id}{part}.parquet",)
+                for file_id in rebuild.files_back
+                for part in ("", "-quarantine")
+            ],
+        )
+        touched = {file.batch_id for file in self.files((*rebuild.files_out, *rebuild.files_back))} | {
+            row["batch_id"]
+            for row in tx.rows(
+                "SELECT DISTINCT batch_id FROM promotions WHERE domain = ? AND table_name = ?", shadow
+            )
+        }
+        for batch_id in sorted(touched):
+            tx.execute(
+                "UPDATE promotions SET state = 'failed' WHERE batch_id = ? AND state = 'planned' AND domain = ? "
+                "AND table_name = ?",
+                (batch_id, *key),
+            )
+            self._settle_batch(tx, batch_id, now)
+
+    def _settle_batch(self, tx: Store, batch_id: str, now: datetime) -> None:
+        left = tx.row(
+            "SELECT 1 FROM files WHERE batch_id = ? AND state IN ('staged', 'ingested') LIMIT 1", (batch_id,)
+        )
+        state = "done" if left else "undone"
+        tx.execute(
+            "UPDATE batches SET state = ?, done_at = coalesce(done_at, ?) WHERE batch_id = ? AND state <> ?",
+            (state, now.isoformat(), batch_id, state),
+        )
+        tx.execute("UPDATE files SET state = 'ingested' WHERE batch_id = ? AND state = 'staged'", (batch_id,))
+
+    def _clear(self, tx: Store, shadow: TableKey) -> None:
+        """Leave nothing under the shadow's name but what is now the table's."""
+        for table in ("transitions", "promotions"):
+            tx.execute(
+                f"UPDATE {table} SET table_name = ? WHERE domain = ? AND table_name = ?",
+                (shadow.real.table, *shadow),
+            )
+        for table in ("layer_files", "layers"):
+            tx.execute(f"DELETE FROM {table} WHERE domain = ? AND table_name = ?", shadow)
+
+    def drop(self, rebuild: Rebuild, state: str, error: str, now: datetime) -> None:
+        """Give up what was built: `state` is requested (begin anew) or failed. The published table is as it was."""
+        shadow = rebuild.key.shadow
+        with self._store.transaction() as tx:
+            tx.execute(
+                "INSERT OR IGNORE INTO removals SELECT 'data/.generations/' || layer || '/' || domain || '/' || ? || '/' "
+                "|| generation, '' FROM layers AS s WHERE domain = ? AND table_name = ? AND generation <> coalesce("
+                "(SELECT generation FROM layers AS r WHERE r.domain = s.domain AND r.table_name = ? "
+                "AND r.layer = s.layer), 1)",
+                (rebuild.key.table, *shadow, rebuild.key.table),
+            )
+            tx.execute(
+                "INSERT OR IGNORE INTO removals SELECT DISTINCT path, '' FROM quarantine "
+                "WHERE domain = ? AND table_name = ?",
+                shadow,
+            )
+            tx.execute(
+                "INSERT OR IGNORE INTO removals SELECT 'catalog/lineage/' || transition_id || '.json', '' FROM transitions "
+                "WHERE domain = ? AND table_name = ?",
+                shadow,
+            )
+            for table in ("quarantine", "transitions", "promotions", "layer_files", "layers"):
+                tx.execute(f"DELETE FROM {table} WHERE domain = ? AND table_name = ?", shadow)
+            tx.execute(
+                "UPDATE rebuilds SET state = ?, error = ?, ended_at = ? WHERE rebuild_id = ?",
+                (state, error, now.isoformat() if state == "failed" else None, rebuild.rebuild_id),
+            )
+
+    def try_again(self) -> None:
+        """Ask again for the replacements that failed: what they were to replace must not stand beside them for ever."""
+        with self._store.transaction() as tx:
+            tx.execute("UPDATE rebuilds SET state = 'requested' WHERE state = 'failed' AND kind = 'replace'")
+
+    def _version(self, key: TableKey, layer: Layer) -> int:
+        row = self._store.row(
+            "SELECT version FROM layers WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer)
+        )
+        return row["version"] if row else 0
+
+    def _files(self, condition: str, value: str | int) -> list[DeliveredFile]:
+        rows = self._store.rows(
+            f"SELECT * FROM files WHERE {condition} ORDER BY ordinal",
+            (value,),
+        )
+        return [_delivered(row) for row in rows]
+
+
+def ask(tx: Store, rebuild: Rebuild, now: datetime) -> None:
+    """Write down a request, within an open transaction."""
+    tx.execute(
+        "INSERT INTO rebuilds (rebuild_id, domain, table_name, kind, base, state, batches, files_out, files_back, why, "
+        "requested_at) VALUES (?, ?, ?, ?, ?, 'requested', ?, ?, ?, ?, ?)",
+        (
+            rebuild.rebuild_id,
+            *rebuild.key,
+            rebuild.kind,
+            rebuild.base,
+            None if rebuild.batches is None else json.dumps(sorted(rebuild.batches)),
+            json.dumps(rebuild.files_out),
+            json.dumps(rebuild.files_back),
+            rebuild.why,
+            now.isoformat(),
+        ),
+    )
+
+
+def _rebuild(row: Row) -> Rebuild:
+    return Rebuild(
+        rebuild_id=row["rebuild_id"],
+        key=TableKey(row["domain"], row["table_name"]),
+        kind=row["kind"],
+        base=Layer(row["base"]),
+        batches=None if row["batches"] is None else frozenset(json.loads(row["batches"])),
+        files_out=tuple(json.loads(row["files_out"])),
+        files_back=tuple(json.loads(row["files_back"])),
+        why=row["why"],
+    )
+
+
+def _delivered(row: Row) -> DeliveredFile:
+    place_now = row["resting_path"] if row["at_rest"] else row["claimed_path"]
+    return DeliveredFile(
+        row["file_id"],
+        row["batch_id"],
+        row["name"],
+        row["state"],
+        None if place_now is None else Path(os.fsdecode(place_now)),
+    )

@@ -1,0 +1,214 @@
+"""Rebuilds: layers of a table made anew beside the published ones, then shown in one ledger transaction.
+
+Called by the chain, one table at a time. A rebuild begins when its folders are prepared (files of batches that do not
+change are hard links); its batches are then carried up under the table's shadow name by the same hops as any others, one
+by one, so that a crash costs one hop; when none is left it is shown. Readers see the old table until then.
+"""
+
+from datetime import timedelta
+
+import structlog
+
+from daemon.catalog.contract import Contract
+from daemon.catalog.contract_store import ContractStore
+from daemon.catalog.identity import new_id
+from daemon.catalog.ledger import Ledger, StaleSourceError
+from daemon.catalog.promotion import BatchOutcome, ClaimedFile, TableKey
+from daemon.catalog.rebuild import Beginning, DeliveredFile, Rebuild, RestageTask, ShadowLayer, StandingLayer
+from daemon.catalog.transition import Layer
+from daemon.errors import ContractError, RejectDataError
+from daemon.events import Event
+from daemon.lake.generations import build_next
+from daemon.lake.layout import Layout
+from daemon.scheduling.clock import utc_now
+from daemon.scheduling.tasks import restage
+from daemon.scheduling.upkeep import keep_up
+from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
+
+log = structlog.get_logger(__name__)
+
+_ORDER = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
+
+
+class Rebuilder:
+    """Begins, shows and drops rebuilds. `grace` is how long a generation stays that readers may still be in."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        layout: Layout,
+        contracts: ContractStore,
+        workers: WorkerPool,
+        grace: timedelta,
+    ) -> None:
+        self._ledger = ledger
+        self._layout = layout
+        self._contracts = contracts
+        self._workers = workers
+        self._grace = grace
+
+    def step(self, key: TableKey) -> bool:
+        """Do what the table's first rebuild needs next. Returns whether anything was done. Raises OSError."""
+        current = self._ledger.rebuilds.current(key)
+        if current is None:
+            return False
+        rebuild, has_begun = current
+        try:
+            contract = self._contracts.get(key)
+        except ContractError:
+            return False  # it waits, as every batch of the table does
+        if not has_begun:
+            return self._begin(rebuild, contract)
+        if self._ledger.rebuilds.is_climbing(key):
+            return False
+        if self._ledger.rebuilds.contract_versions(key) - {contract.version}:
+            self._ledger.rebuilds.drop(rebuild, "requested", "the contract was edited meanwhile", utc_now())
+            return True
+        self._show(rebuild)
+        return True
+
+    def is_due(self, key: TableKey) -> bool:
+        """Whether a step would do something."""
+        current = self._ledger.rebuilds.current(key)
+        return current is not None and not (current[1] and self._ledger.rebuilds.is_climbing(key))
+
+    def fail(self, key: TableKey, reason: str) -> None:
+        """Give up the table's rebuild: its data cannot be made so. The table stays as it is."""
+        current = self._ledger.rebuilds.current(key.real)
+        if current is not None:
+            self._ledger.rebuilds.drop(current[0], "failed", reason, utc_now())
+            log.error(Event.REBUILD_FAILED, **_about(current[0]), reason=reason)
+
+    def _begin(self, rebuild: Rebuild, contract: Contract) -> bool:
+        standing = {layer: self._ledger.rebuilds.layer(rebuild.key, layer) for layer in _ORDER}
+        log.info(Event.REBUILD_STARTED, **_about(rebuild), why=rebuild.why)
+        try:
+            beginning = self._prepare(rebuild, contract, standing)
+            self._ledger.rebuilds.begin(rebuild, beginning, new_id, utc_now())
+        except StaleSourceError:
+            return True  # a hop that was under way has committed: look again
+        except StoppingError:
+            return False
+        except (RejectDataError, WorkerDiedError, WorkerTimedOutError) as error:
+            self.fail(rebuild.key, str(error))
+        return True
+
+    def _prepare(
+        self, rebuild: Rebuild, contract: Contract, standing: dict[Layer, StandingLayer]
+    ) -> Beginning:
+        """Build the folders of every layer above the base, and the staged files that change."""
+        dedup = contract.silver.dedup
+        everything_competes = dedup is not None and dedup.across_batches
+        shadows: dict[Layer, ShadowLayer] = {}
+        restaged: list[BatchOutcome] = []
+        staged = set(standing[Layer.STAGED].files)
+        if rebuild.base is Layer.LANDING:
+            changing = self._changing(rebuild)
+            shadows[Layer.STAGED] = self._build(rebuild.key, Layer.STAGED, standing, set(changing))
+            for batch_id, files in changing.items():
+                outcome = self._restage(
+                    rebuild, contract, files, standing[Layer.STAGED], shadows[Layer.STAGED]
+                )
+                restaged.append(outcome)
+                (staged.add if outcome.layer_file else staged.discard)(batch_id)
+        chosen = staged if rebuild.batches is None else staged & rebuild.batches
+        if rebuild.base is Layer.BRONZE:
+            chosen &= set(standing[Layer.BRONZE].files)
+        gone = rebuild.batches or chosen
+        hops = [
+            (batch_id, (rebuild.base if rebuild.base is Layer.BRONZE else Layer.STAGED).above)
+            for batch_id in chosen
+        ]
+        if rebuild.base is not Layer.BRONZE:
+            shadows[Layer.BRONZE] = self._build(rebuild.key, Layer.BRONZE, standing, gone)
+        rivals = set(standing[Layer.BRONZE].files) - gone if everything_competes else set()
+        hops += [(batch_id, Layer.SILVER) for batch_id in rivals]
+        for layer in (Layer.SILVER, Layer.GOLD):
+            shadows[layer] = self._build(rebuild.key, layer, standing, gone | rivals)
+        return Beginning(
+            versions={layer: found.version for layer, found in standing.items()},
+            layers=shadows,
+            restaged=restaged,
+            hops=[(batch_id, layer) for batch_id, layer in sorted(hops) if layer is not None],
+        )
+
+    def _build(
+        self,
+        key: TableKey,
+        layer: Layer,
+        standing: dict[Layer, StandingLayer],
+        gone: set[str] | frozenset[str],
+    ) -> ShadowLayer:
+        found = standing[layer]
+        kept = {batch_id: file for batch_id, file in found.files.items() if batch_id not in gone}
+        new = self._ledger.promotions.next_generation(key, layer)
+        build_next(self._layout, layer, key, found.generation, new, [file.name for file in kept.values()])
+        return ShadowLayer(new, frozenset(kept))
+
+    def _changing(self, rebuild: Rebuild) -> dict[str, list[DeliveredFile]]:
+        """The batches whose staged rows change, each with its dropped files."""
+        ids = (*rebuild.files_out, *rebuild.files_back)
+        batches = (
+            {file.batch_id for file in self._ledger.rebuilds.files(ids)} if ids else rebuild.batches or ()
+        )
+        found: dict[str, list[DeliveredFile]] = {batch_id: [] for batch_id in sorted(batches)}
+        for file in self._ledger.rebuilds.delivered(found):
+            found[file.batch_id].append(file)
+        return found
+
+    def _restage(
+        self,
+        rebuild: Rebuild,
+        contract: Contract,
+        files: list[DeliveredFile],
+        found: StandingLayer,
+        shadow: ShadowLayer,
+    ) -> BatchOutcome:
+        ledger, batch_id = self._ledger.rebuilds, files[0].batch_id
+        moved = bool(rebuild.files_out or rebuild.files_back)
+        task = RestageTask(
+            root=self._layout.root,
+            key=rebuild.key.shadow,
+            batch_id=batch_id,
+            transition_id=new_id(),
+            planned_at=utc_now(),
+            source_generation=found.generation,
+            generation=shadow.generation,
+            options=contract.reader,
+            files=tuple(file.name for file in files),
+            out=tuple(file for file in files if file.file_id in rebuild.files_out),
+            back=tuple(file for file in files if file.file_id in rebuild.files_back),
+            sources=() if moved else tuple(self._source(file) for file in files if file.state != "undone"),
+            staged=found.files.get(batch_id),
+            quarantine_file=ledger.staged_quarantine(rebuild.key, batch_id),
+            supersedes=ledger.standing(rebuild.key, Layer.STAGED, batch_id),
+        )
+        return self._workers.call(restage, task)
+
+    def _source(self, file: DeliveredFile) -> ClaimedFile:
+        """A source to read again, where it lies now."""
+        path = None if file.path is None else self._layout.root / file.path
+        if path is None or not path.is_file():
+            raise RejectDataError(
+                f"{file.name}: its source is not there any more ({file.path or 'deleted, as its contract says'}), "
+                "so it cannot be read again",
+                kind="source_gone",
+            )
+        facts = path.stat()
+        return ClaimedFile(file.file_id, file.name, path, facts.st_size, facts.st_mtime_ns)
+
+    def _show(self, rebuild: Rebuild) -> None:
+        now = utc_now()
+        self._ledger.rebuilds.show(rebuild, now, now + self._grace)
+        keep_up(self._ledger, self._layout)
+        log.info(Event.REBUILD_COMPLETED, **_about(rebuild))
+
+
+def _about(rebuild: Rebuild) -> dict[str, object]:
+    return {
+        "domain": rebuild.key.domain,
+        "table": rebuild.key.table,
+        "rebuild_id": rebuild.rebuild_id,
+        "kind": rebuild.kind,
+    }

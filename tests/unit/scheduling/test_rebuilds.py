@@ -1,0 +1,226 @@
+"""What is published can be changed: taken back, returned, made anew; readers see all of it or nothing."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+from refinery import Refinery
+
+from daemon.audit.proof import prove
+from daemon.catalog.identity import new_id
+from daemon.catalog.ledger.inventory import LedgerInventory
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.rebuild import Rebuild
+from daemon.catalog.transition import Layer
+from daemon.lake.layout import Layout
+from daemon.scheduling.upkeep import keep_up
+
+ORDERS = TableKey("sales", "orders")
+CASTS = "bronze:\n  cast: {id: int64, amount: int64}\n"
+TWICE = """
+bronze:
+  cast: {id: int64, amount: int64}
+gold:
+  sql: SELECT *, amount * 2 AS twice FROM silver
+"""
+LAST = CASTS + "silver:\n  dedup: {keys: [id], keep: last}\n"
+
+
+@pytest.fixture
+def refinery(tmp_path: Path) -> Iterator[Refinery]:
+    world = Refinery(Layout(tmp_path))
+    yield world
+    world.close()
+
+
+def gold(world: Refinery, *columns: str) -> list[tuple[object, ...]]:
+    paths = sorted(world.layout.layer_link(Layer.GOLD, ORDERS).glob("*.parquet"))
+    if not paths:
+        return []
+    frame = pl.concat([pl.read_parquet(path) for path in paths], how="diagonal_relaxed")
+    return sorted(frame.select(columns or ("id", "amount")).rows())
+
+
+def quarantined(world: Refinery) -> list[tuple[str, int]]:
+    return sorted((found.rule, found.rows) for found in world.ledger.views.quarantined(ORDERS))
+
+
+def file_ids(world: Refinery, batch: str) -> list[int]:
+    return [file.file_id for file in world.ledger.rebuilds.delivered([batch])]
+
+
+def undo(world: Refinery, batch: str, *ids: int) -> None:
+    out = tuple(ids or file_ids(world, batch))
+    world.rebuild(ORDERS, "undo", Layer.LANDING, batches=frozenset([batch]), files_out=out)
+
+
+def redo(world: Refinery, batch: str, *ids: int) -> None:
+    back = tuple(ids or file_ids(world, batch))
+    world.rebuild(ORDERS, "redo", Layer.LANDING, batches=frozenset([batch]), files_back=back)
+
+
+def is_whole(world: Refinery) -> bool:
+    """Whether `verify` finds nothing wrong."""
+    with LedgerInventory.open(world.layout.ledger) as inventory:
+        problems = prove(world.layout, inventory, lambda _: None).problems
+    assert not problems
+    return True
+
+
+def _everything() -> Rebuild:
+    return Rebuild(new_id(), ORDERS, "rebuild", Layer.STAGED)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def test_a_delivery_that_is_undone_leaves_every_layer_and_comes_back_as_it_was(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS)
+    first = refinery.deliver(ORDERS, a="id,amount\n1,10\n2,x\n")
+    refinery.deliver(ORDERS, b="id,amount\n3,30\n")
+    before = gold(refinery, "id", "amount", "_source_file", "_source_row", "_batch_id")
+    undo(refinery, first)
+    assert gold(refinery) == [(3, 30)]
+    assert quarantined(refinery) == []
+    for layer in (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD):
+        names = [path.name for path in refinery.layout.layer_link(layer, ORDERS).glob("*.parquet")]
+        assert not [name for name in names if name.startswith(first)]
+    assert is_whole(refinery)
+    redo(refinery, first)
+    assert gold(refinery, "id", "amount", "_source_file", "_source_row", "_batch_id") == before
+    assert quarantined(refinery) == [("cast:amount", 1)]
+    assert is_whole(refinery)
+
+
+def test_one_file_of_a_batch_is_undone_and_the_others_stay(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS)
+    batch = refinery.deliver(
+        ORDERS, a="id,amount\n1,10\n", b="id,amount\n2,20\n2,20,20\n", c="id,amount\n3,30\n"
+    )
+    ids = file_ids(refinery, batch)
+    undo(refinery, batch, ids[1])
+    assert gold(refinery) == [(1, 10), (3, 30)]
+    assert quarantined(refinery) == []
+    assert is_whole(refinery)
+    undo(refinery, batch, ids[0], ids[2])
+    assert gold(refinery) == []
+    assert is_whole(refinery)
+    redo(refinery, batch, *ids)
+    assert gold(refinery) == [(1, 10), (2, 20), (3, 30)]
+    assert [rows for _, rows in quarantined(refinery)] == [1]
+    assert is_whole(refinery)
+
+
+def test_rows_that_an_undone_delivery_had_superseded_come_back(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, LAST)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n2,20\n")
+    second = refinery.deliver(ORDERS, b="id,amount\n2,21\n3,30\n")
+    assert gold(refinery) == [(1, 10), (2, 21), (3, 30)]
+    undo(refinery, second)
+    assert gold(refinery) == [(1, 10), (2, 20)]
+    redo(refinery, second)
+    assert gold(refinery) == [(1, 10), (2, 21), (3, 30)]
+    assert is_whole(refinery)
+
+
+def test_content_that_was_undone_may_be_dropped_again(refinery: Refinery) -> None:
+    first = refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    undo(refinery, first)
+    refinery.deliver(ORDERS, b="id,amount\n1,10\n")
+    assert len(gold(refinery)) == 1
+    assert refinery.ledger.rebuilds.content_is_there(ORDERS, file_ids(refinery, first)[0]) is not None
+
+
+def test_a_rebuild_applies_the_present_contract_to_old_batches(refinery: Refinery) -> None:
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n2,x\n")
+    refinery.contract(ORDERS, TWICE)
+    refinery.deliver(ORDERS, b="id,amount\n3,30\n")
+    refinery.rebuild(ORDERS, "rebuild", Layer.STAGED)
+    assert gold(refinery, "id", "amount", "twice") == [(1, 10, 20), (3, 30, 60)]
+    assert quarantined(refinery) == [("cast:amount", 1)]
+    assert is_whole(refinery)
+    refinery.contract(ORDERS, CASTS.replace("amount: int64", "amount: text"))
+    refinery.rebuild(ORDERS, "rebuild", Layer.STAGED)
+    assert gold(refinery) == [(1, "10"), (2, "x"), (3, "30")]
+    assert quarantined(refinery) == []
+    assert is_whole(refinery)
+
+
+def test_a_rebuild_from_bronze_leaves_bronze_alone(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, LAST)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    refinery.deliver(ORDERS, b="id,amount\n1,11\n")
+    generation = refinery.ledger.promotions.generation(ORDERS, Layer.BRONZE)
+    refinery.contract(ORDERS, LAST.replace("last", "first"))
+    refinery.rebuild(ORDERS, "rebuild", Layer.BRONZE)
+    assert gold(refinery) == [(1, 10)]
+    assert refinery.ledger.promotions.generation(ORDERS, Layer.BRONZE) == generation
+    assert is_whole(refinery)
+
+
+def test_what_arrives_during_a_rebuild_waits_and_then_goes_on(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, LAST)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    refinery.ledger.rebuilds.request(_everything(), _now())
+    assert refinery.rebuilder.step(ORDERS)
+    refinery.claim(ORDERS, b="id,amount\n1,11\n")
+    refinery.climb(ORDERS)
+    assert gold(refinery) == [(1, 10)]
+    refinery.climb(ORDERS.shadow)
+    assert gold(refinery) == [(1, 10)], "readers see nothing of it before it is whole"
+    refinery.carry_out(ORDERS)
+    assert gold(refinery) == [(1, 11)]
+    assert is_whole(refinery)
+
+
+def test_a_batch_on_its_way_up_is_carried_by_the_rebuild(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS)
+    batch = refinery.claim(ORDERS, a="id,amount\n1,10\n")
+    refinery.climb(ORDERS, Layer.STAGED, Layer.BRONZE)
+    refinery.rebuild(ORDERS, "rebuild", Layer.STAGED)
+    assert gold(refinery) == [(1, 10)]
+    row = refinery.ledger.views.batch(batch)
+    assert row is not None
+    assert row["state"] == "done"
+    assert is_whole(refinery)
+
+
+def test_a_rebuild_whose_data_fails_leaves_the_table_as_it_was(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    refinery.contract(
+        ORDERS, CASTS + "silver:\n  checks: [{name: big, sql: amount > 100, on_failure: fail}]\n"
+    )
+    refinery.rebuild(ORDERS, "rebuild", Layer.STAGED)
+    assert gold(refinery) == [(1, 10)]
+    assert refinery.ledger.rebuilds.current(ORDERS) is None
+    assert not refinery.ledger.promotions.unfinished()
+    keep_up(refinery.ledger, refinery.layout)
+    assert is_whole(refinery)
+
+
+def test_a_contract_edited_during_a_rebuild_makes_it_begin_anew(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    refinery.deliver(ORDERS, b="id,amount\n2,20\n")
+    refinery.ledger.rebuilds.request(_everything(), _now())
+    assert refinery.rebuilder.step(ORDERS)
+    refinery.climb(ORDERS.shadow, Layer.BRONZE)
+    refinery.contract(ORDERS, CASTS.replace("amount: int64", "amount: float64"))
+    refinery.climb(ORDERS.shadow)
+    refinery.carry_out(ORDERS)
+    assert gold(refinery) == [(1, 10.0), (2, 20.0)]
+    assert is_whole(refinery)
+
+
+def test_sources_are_read_again_with_other_reader_options(refinery: Refinery) -> None:
+    batch = refinery.deliver(ORDERS, a="id,amount\n1,10\n#2,20,9\n3,30\n")
+    assert len(quarantined(refinery)) == 1
+    refinery.contract(ORDERS, "reader:\n  comment: '#'\n")
+    refinery.rebuild(ORDERS, "replay", Layer.LANDING, batches=frozenset([batch]))
+    assert gold(refinery) == [("1", "10"), ("3", "30")]
+    assert quarantined(refinery) == []
+    assert is_whole(refinery)
