@@ -155,6 +155,11 @@ class Event(StrEnum):
     )
 
     # what is published, changed
+    REQUEST_ANSWERED = (
+        "request_answered",
+        "request_id accepted message",
+        "somebody asked for an undo, redo, rebuild or a decision about quarantine",
+    )
     REBUILD_REQUESTED = (
         "rebuild_requested",
         "domain table rebuild_id kind why",
@@ -181,6 +186,11 @@ class Event(StrEnum):
         "file_duplicate",
         "domain table batch_id files reasons",
         "the table had the content of these files before; they go to the archive's duplicates",
+    )
+    FILE_INCOMPLETE = (
+        "file_incomplete",
+        "domain table batch_id files reasons",
+        "files that seem cut short went back to landing; they are taken again when they change, or after `incomplete_wait`",
     )
     FILE_SET_ASIDE = (
         "file_set_aside",

@@ -11,7 +11,7 @@ from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
-from daemon.errors import ContractError
+from daemon.errors import ContractError, RetryLaterError
 from daemon.events import Event
 from daemon.lake.layout import Layout
 from daemon.landing.candidates import Candidates
@@ -25,6 +25,7 @@ from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
 from daemon.scheduling.rebuilder import Rebuilder
 from daemon.scheduling.recovery import recover
+from daemon.scheduling.requests import RequestDesk
 from daemon.scheduling.rest import RestKeeper
 from daemon.scheduling.workers import WorkerPool
 from daemon.settings import Settings
@@ -38,6 +39,8 @@ _SOON = 10.0
 """A retry that is due within this many seconds is waited for by a drain; others are not."""
 _CONTRACTS = 2.0
 """Seconds between two looks at the contracts and transforms."""
+_REQUESTS = 1.0
+"""Seconds between two looks at what people ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +82,25 @@ class Parts:
                 backoff=self.backoff,
                 rebuilder=rebuilder,
                 grace=grace,
+                incomplete_wait=settings.incomplete_wait,
             ),
-            rest=RestKeeper(self.ledger, layout, self.contracts, settings.archive),
+            rest=RestKeeper(
+                self.ledger, layout, self.contracts, policy=settings.archive, receipts=settings.receipts
+            ),
             models=ModelRefresher(self.ledger, layout, self.contracts, self.workers, self.backoff),
             rebuilder=rebuilder,
             backoff=self.backoff,
             staged=lambda key: self.intake.staged(key),  # noqa: PLW0108 - intake is built below
         )
+        self._desk = RequestDesk(self.ledger, layout, self.chain.wake_all)
         self.intake = Intake(
             candidates=Candidates(
                 layout.landing,
                 rules=lambda key: self.contracts.get(key).landing,
                 route=self.contracts.route,
                 settle=settings.settle,
-                is_kept=self.ledger.intake.is_kept,
+                known=self.ledger.intake.known,
+                incomplete_wait=settings.incomplete_wait,
             ),
             claims=self._claims,
             ledger=self.ledger,
@@ -110,7 +118,9 @@ class Parts:
         recover(self.ledger, self._layout, self.contracts.models())
         self.jobs.start()
         self.jobs.every(_CONTRACTS, "contracts", job(self.read_contracts))
+        self.jobs.every(_REQUESTS, "requests", job(self._answer_requests))
         self.jobs.every(self._settings.sweep_interval, "look", job(self.chain.wake_all))
+        self._answer_requests()
         self.chain.wake_all()
 
     def stop(self) -> None:
@@ -132,6 +142,13 @@ class Parts:
         if reload.changed or transforms != self._transforms:
             self._transforms = transforms
             self.chain.contracts_changed()
+
+    def _answer_requests(self) -> None:
+        """Carry out what people asked for; what the machine refuses is tried again at the next look."""
+        try:
+            self._desk.look()
+        except (OSError, RetryLaterError) as error:
+            log.warning(Event.PROMOTION_RETRIED, job="requests", kind="machine", error=str(error))
 
     def retries_soon(self) -> bool:
         """Whether something that failed is tried again in a moment."""

@@ -74,6 +74,14 @@ class Settings(Rules):
     shutdown_grace: Duration = Field(
         default=8.0, description="how long running promotions may go on after the daemon was told to stop"
     )
+    incomplete_wait: Duration = Field(
+        default=600.0,
+        description="how long a file that is cut short waits in landing for its other half, before it is set aside",
+    )
+    receipts: bool = Field(
+        default=True,
+        description="whether `.receipts/<file>.json` beside a dropped file tells what became of it",
+    )
     generation_grace: Duration = Field(
         default=60.0, description="how long readers may go on reading files that have been replaced"
     )

@@ -59,8 +59,9 @@ class Refinery:
             backoff=backoff,
             rebuilder=self.rebuilder,
             grace=timedelta(0),
+            incomplete_wait=0,
         )
-        self._rest = RestKeeper(self.ledger, self.layout, self.contracts, "move")
+        self._rest = RestKeeper(self.ledger, self.layout, self.contracts, policy="move", receipts=True)
         self._models = ModelRefresher(self.ledger, self.layout, self.contracts, workers, backoff)
 
     def contract(self, key: TableKey, text: str) -> None:

@@ -73,6 +73,15 @@ class LandingRules(Rules):
     archive: Archive | None = Field(
         default=None, description="what becomes of a source whose rows are in gold"
     )
+    receipts: StrictBool | None = Field(
+        default=None,
+        description="whether `.receipts/<file>.json` beside a dropped file tells what became of it",
+    )
+    revisions: Literal["append", "replace", "reject"] = Field(
+        default="append",
+        description="a file whose name was taken before, with other content: append its rows, let them replace "
+        "those of the earlier file, or reject it",
+    )
     batch: BatchLimits = Field(default_factory=BatchLimits, description="how much one batch may take")
 
 

@@ -90,12 +90,17 @@ class PromotionItem:
 class PromotionTask:
     """What a worker needs to carry `items` of one table up to `target`; committed together or not at all.
 
-    `known_hashes` (landing -> staged): SHA-256 of the table's earlier contents that have the size of one of
-    the sources. `published`: the committed files of the target layer, in the order of their batches (dedup
-    across batches looks there), `published_transitions` the transitions that made them, in the same order.
-    `lower_published`: the committed files of the layer below, by batch (a superseded batch is made anew from
-    them). `source_generation` and `generation` number the folders in which the layer below and the target
-    stand, `next_generation` the one to build when what is `published` must change.
+    For landing -> staged: `incomplete_since`, a file cut short waits for its other half unless it is older than this
+    instant (seconds since 1970); `known_hashes`, SHA-256 of the table's earlier contents that have the size of one of the
+    sources; `known_names`, the names under which the table took other files, where the contract rejects revisions; `replays`, the
+    transitions that had set these sources aside before.
+    For silver: `released`, records by file and number that checks let pass.
+
+    `published`: the committed files of the target layer, in the order of their batches (dedup across batches looks there),
+    `published_transitions` the transitions that made them, in the same order. `lower_published`: the committed files of the
+    layer below, by batch (a superseded batch is made anew from them). `source_generation` and `generation` number the
+    folders in which the layer below and the target stand, `next_generation` the one to build when what is `published` must
+    change.
     """
 
     root: Path
@@ -107,22 +112,27 @@ class PromotionTask:
     generation: int
     next_generation: int = 0
     published: tuple[LayerFile, ...] = ()
+    released: frozenset[tuple[str, int]] = frozenset()
     published_transitions: tuple[LayerTransitionLog, ...] = ()
     lower_published: tuple[LayerFile, ...] = ()
     known_hashes: frozenset[str] = frozenset()
+    known_names: frozenset[str] = frozenset()
+    replays: tuple[str, ...] = ()
+    incomplete_since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FileOutcome:
     """What became of one dropped file.
 
-    `reason` and `kind` say why it was set aside; `rows` counts all its records.
+    `reason` and `kind` say why it was set aside, or returned to landing to wait for its other half; `rows` counts all its
+    records.
     """
 
     file_id: int
     sha256: str
     rows: int
-    fate: Literal["staged", "duplicate", "set_aside"]
+    fate: Literal["staged", "duplicate", "set_aside", "returned"]
     kind: str | None = None
     reason: str | None = None
 
@@ -132,17 +142,25 @@ class BatchOutcome:
     """What a promotion did to one batch. `layer_file` is None when no row was left to publish.
 
     `quarantine_file` is the path, relative to the root, of the records set aside at this hop.
-    `rows_by_rule` counts set-aside records by the rule that caught them. `columns` are those of the file with their types
-    as text, provenance left out; `headers` how a column was spelled where that differs from its name.
+    `rejected` counts set-aside records by the rule that caught them and their file. `columns` are those of the file with
+    their types as text, provenance left out; `headers` how a column was spelled where that differs from its name.
     """
 
     transition: LayerTransitionLog
     layer_file: LayerFile | None
     files: tuple[FileOutcome, ...] = ()
     quarantine_file: str | None = None
-    rows_by_rule: tuple[tuple[str, int], ...] = ()
+    rejected: tuple[tuple[str, str, int], ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def rows_by_rule(self) -> dict[str, int]:
+        """Set-aside records by the rule that caught them."""
+        counts: dict[str, int] = {}
+        for rule, _, rows in self.rejected:
+            counts[rule] = counts.get(rule, 0) + rows
+        return counts
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,9 @@ class LayerTransitionLog(BaseModel):
     attempt: PositiveInt = 1
     status: Literal["success", "partial", "failed"]
     errors: tuple[str, ...] = ()
+    replays: tuple[str, ...] = Field(
+        default=(), description="the transitions that had set aside what was replayed into this one"
+    )
     supersedes: str | None = Field(
         default=None, description="the transition whose target file this one replaced"
     )

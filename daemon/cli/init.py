@@ -4,6 +4,7 @@ Nothing that is there already is changed. The sample lies in sample/ of this pac
 their contracts.
 """
 
+import json
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -70,7 +71,7 @@ def _default(field: FieldInfo) -> str:
         return f'"{choices[0] if choices else "medalliond.log"}"'
     if isinstance(default, ByteSize):
         return f'"{default.human_readable(decimal=True)}"'
-    return f'"{default}"' if isinstance(default, str) else str(default)
+    return json.dumps(default)
 
 
 def _drop_sample(layout: Layout) -> None:

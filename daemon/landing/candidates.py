@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import structlog
 
@@ -61,7 +62,8 @@ class Candidates:
 
     `rules` and `route` speak for the contracts; `settle` (seconds) where they are silent.
 
-    `is_kept` tells files that were ingested and stay in landing: path relative to the root, size, mtime_ns.
+    `known` tells of files that were here before (path relative to the root, size, mtime_ns): kept ones stay, those cut
+    short wait until `incomplete_wait` seconds after they were last written to.
     """
 
     def __init__(
@@ -71,7 +73,8 @@ class Candidates:
         rules: Callable[[TableKey], LandingRules],
         route: Callable[[str], TableKey | None],
         settle: float,
-        is_kept: Callable[[Path, int, int], bool],
+        known: Callable[[Path, int, int], Literal["kept", "incomplete"] | None],
+        incomplete_wait: float,
     ) -> None:
         self.ready: dict[TableKey, dict[Path, ReadyFile]] = {}
         self.overflowed = False
@@ -79,7 +82,8 @@ class Candidates:
         self._rules = rules
         self._route = route
         self._settle = settle
-        self._is_kept = is_kept
+        self._known = known
+        self._incomplete_wait = incomplete_wait
         self._watched: dict[Path, _Watched] = {}
         self._ready_paths: set[Path] = set()
         self._ignored: dict[Path, Sighting] = {}
@@ -158,13 +162,22 @@ class Candidates:
         path, sighting = found.path, found.sighting
         if path in self._ready_paths or is_temporary(path.name):
             return
-        if self._is_kept(path.relative_to(self._landing.parent), sighting.size, sighting.mtime_ns):
+        known = self._known(path.relative_to(self._landing.parent), sighting.size, sighting.mtime_ns)
+        if known == "kept":
             self._ignored[path] = sighting
-            return
-        if path not in self._watched and self.is_full:
+        elif path not in self._watched and self.is_full:
             self.overflowed = True
-            return
-        watched = self._since_before(path, sighting, now, moved=moved)
+        else:
+            watched = self._since_before(path, sighting, now, moved=moved)
+            left = self._incomplete_wait - (time.time() - sighting.mtime_ns / 1e9)
+            if known == "incomplete" and left > 0:
+                self._watch(path, watched, now + left)
+            else:
+                self._judge(path, watched, now)
+
+    def _judge(self, path: Path, watched: _Watched, now: float) -> None:
+        """Judge one path that may become a file of a batch."""
+        sighting = watched.sighting
         try:
             key = route_path(path.relative_to(self._landing), self._route)
             rules = self._rules(key)

@@ -35,7 +35,7 @@ class BronzeLayer:
             casts = self._casts(renamed.collect_schema())
             typed = _typed(renamed, casts, self._missing(renamed.collect_schema()))
             rows = pending.sink(update_layer_column(typed, place.layer, ingested_at=place.planned_at))
-            rejected: Mapping[str, int] = {}
+            rejected: Mapping[tuple[str, str], int] = {}
             if rows < rows_in:
                 rejected = set_records_aside(place, _failing(renamed, casts))
             published = publish(pending, place, rows)

@@ -1,7 +1,8 @@
 """One row per key, within a batch and across batches. Used by silver.
 
-Rows of a key are ordered by the contract's `order_by` (nulls first), then by arrival; `keep` takes the first
-or the last. Null is a value like another: two rows whose key is null are the same key. `is_first_distinct`
+Rows of a key are ordered by the contract's `order_by` (nulls first), then by arrival: that of their batch, whose id
+tells it, then their order within it. So who wins does not depend on which batch was promoted first. `keep` takes the
+first or the last. Null is a value like another: two rows whose key is null are the same key. `is_first_distinct`
 rather than `unique`: it keeps the order and takes a sixth of the memory (design/facts).
 """
 
@@ -12,6 +13,7 @@ import polars as pl
 
 from daemon.catalog.contract import DedupRules
 from daemon.catalog.promotion import LayerFile
+from daemon.pipeline.provenance import BATCH_ID
 
 _FILE = "__file"
 _OURS = "__ours"
@@ -70,7 +72,7 @@ def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Loser
     if not published.files:
         return Losers()
     keys = list(rule.keys)
-    wanted = [*keys, *(name for name in rule.order_by if name not in keys)]
+    wanted = list(dict.fromkeys((*keys, *rule.order_by, BATCH_ID)))
     theirs = pl.scan_parquet(
         published.paths,
         glob=False,
@@ -88,7 +90,7 @@ def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Loser
     rivals = batch.select(wanted).join(contested.lazy(), on=keys, how="semi", nulls_equal=True).collect()
     winners = (
         pl.concat([contested.with_columns(_OURS_NOT), rivals.with_columns(_OURS_YES)], how="diagonal_relaxed")
-        .sort(*rule.order_by, _OURS, nulls_last=False, maintain_order=True)
+        .sort(*rule.order_by, BATCH_ID, nulls_last=False, maintain_order=True)
         .filter(_wins(rule))
     )
     beaten = winners.filter(_OURS).select(keys)

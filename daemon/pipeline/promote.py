@@ -29,9 +29,9 @@ from daemon.pipeline.models import GoldModel
 from daemon.pipeline.records import Attempt, dropped_sources, layer_source, shown, transition
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.silver import Rewritten, SilverLayer
-from daemon.pipeline.staged import StagedLayer
+from daemon.pipeline.staged import Known, StagedLayer
 from daemon.pipeline.transforms import load_transforms
-from daemon.pipeline.writing import columns_of
+from daemon.pipeline.writing import columns_of, flat
 
 Clock = Callable[[], datetime]
 
@@ -70,7 +70,8 @@ class _Promotion:
     def _staged(self, item: PromotionItem) -> BatchOutcome:
         place = self._place(item)
         layer = StagedLayer(self._task.contract.reader)
-        staged = layer.promote(item.sources, place, self._task.known_hashes)
+        known = Known(self._task.known_hashes, self._task.known_names, self._task.incomplete_since)
+        staged = layer.promote(item.sources, place, known)
         sources = dropped_sources(item.sources, staged.files, staged.notes)
         outcome = self._outcome(item, place, staged.layer, sources, files=staged.files)
         return replace(outcome, headers=tuple(staged.headers.items()))
@@ -88,7 +89,11 @@ class _Promotion:
         task, contract = self._task, self._task.contract
         transforms = load_transforms(contract.silver.transforms, self._layout.transforms, contract.origin)
         layer = SilverLayer(
-            contract.silver, transforms, origin=contract.origin, folder=self._layout.transforms
+            contract.silver,
+            transforms,
+            origin=contract.origin,
+            folder=self._layout.transforms,
+            released=task.released,
         )
         source = _source(item)
         folder = self._layout.generation(Layer.SILVER, task.key, task.generation)
@@ -180,11 +185,12 @@ class _Promotion:
             number=item.attempt,
             contract_version=self._task.contract.version,
             supersedes=item.supersedes,
+            replays=self._task.replays,
         )
         log = transition(place, result, attempt, sources, applied=applied, files=files)
         quarantine = self._layout.relative(result.quarantine_path) if result.quarantine_path else None
         columns = columns_of(result.path) if result.path else ()
-        return BatchOutcome(log, result.file, files, quarantine, tuple(result.rejected.items()), columns)
+        return BatchOutcome(log, result.file, files, quarantine, flat(result.rejected), columns)
 
 
 def _source(item: PromotionItem) -> LayerFile:

@@ -22,6 +22,7 @@ class Attempt:
     number: int = 1
     contract_version: str | None = None
     supersedes: str | None = None
+    replays: tuple[str, ...] = ()
 
 
 def transition(
@@ -61,6 +62,7 @@ def transition(
             "status": "success" if whole else "partial",
             "errors": tuple(result.warnings),
             "supersedes": attempt.supersedes,
+            "replays": attempt.replays,
         }
     )
 

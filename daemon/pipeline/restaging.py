@@ -22,7 +22,7 @@ from daemon.pipeline.provenance import SOURCE_FILE, update_layer_column
 from daemon.pipeline.records import Attempt, dropped_sources, shown, transition
 from daemon.pipeline.results import Place
 from daemon.pipeline.staged import StagedLayer
-from daemon.pipeline.writing import columns_of, data_errors, publish, scan
+from daemon.pipeline.writing import columns_of, data_errors, flat, publish, scan
 
 Clock = Callable[[], datetime]
 
@@ -64,8 +64,7 @@ class _Restaging:
         quarantine = self._layout.relative(result.quarantine_path) if result.quarantine_path else None
         columns = columns_of(result.path) if result.path else ()
         headers = tuple(staged.headers.items())
-        rejected = tuple(result.rejected.items())
-        return BatchOutcome(log, result.file, (), quarantine, rejected, columns, headers)
+        return BatchOutcome(log, result.file, (), quarantine, flat(result.rejected), columns, headers)
 
     def _move(self) -> BatchOutcome:
         """Put away the rows of files that go, and write what is left with those that return."""
@@ -126,7 +125,7 @@ class _Restaging:
             together = together.sort(_order(self._task.files), maintain_order=True)
         return together, rows_in, retracted
 
-    def _quarantine(self, folder: Path) -> tuple[str | None, tuple[tuple[str, int], ...]]:
+    def _quarantine(self, folder: Path) -> tuple[str | None, tuple[tuple[str, str, int], ...]]:
         """The same for the records of those files that could not be read."""
         standing = self._task.quarantine_file
         records, rows, retracted = self._moved(
@@ -135,7 +134,7 @@ class _Restaging:
         if records is None or rows == retracted:
             return None, ()
         write_quarantine(records, self._place.quarantine_path)
-        counts = records.group_by("rule").len().sort("rule").collect()
+        counts = records.group_by("rule", SOURCE_FILE).len().sort("rule", SOURCE_FILE).collect()
         return self._layout.relative(self._place.quarantine_path), tuple(counts.iter_rows())
 
     def _staged_path(self) -> Path | None:

@@ -38,7 +38,8 @@ class Place:
 class LayerResult:
     """One batch in one layer: where it is and what became of its rows, so that nobody counts twice.
 
-    `path` and `file` are None when no row was left to publish. `rejected` counts quarantined rows by rule.
+    `path` and `file` are None when no row was left to publish. `rejected` counts quarantined rows by rule and
+    source file.
     """
 
     batch_id: str
@@ -46,7 +47,7 @@ class LayerResult:
     rows_out: int
     path: Path | None
     file: LayerFile | None
-    rejected: Mapping[str, int] = field(default_factory=dict)
+    rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     quarantine_path: Path | None = None
     rows_deduplicated: int = 0
     rows_filtered: int = 0

@@ -17,7 +17,7 @@ from daemon.lake.generations import build_next
 from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.applying import apply_all, blaming, refuse_made_rows
 from daemon.pipeline.dedup import Losers, Published, keep_one_per_key, losers, without
-from daemon.pipeline.provenance import PROVENANCE, update_layer_column
+from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.transforms import Transform
 from daemon.pipeline.writing import DATA_ERRORS, as_quarantine, publish, scan, set_records_aside
@@ -49,7 +49,8 @@ class SilverResult:
 class SilverLayer:
     """Refines as `rules` say, with `transforms` loaded already.
 
-    `origin` names the contract, `folder` its transforms.
+    `origin` names the contract, `folder` its transforms; `released` are records (source file, number) that a person let
+    pass the checks.
     """
 
     def __init__(
@@ -59,11 +60,13 @@ class SilverLayer:
         *,
         origin: str = "",
         folder: Path = Path(),
+        released: frozenset[tuple[str, int]] = frozenset(),
     ) -> None:
         self._rules = rules or SilverRules()
         self._transforms = transforms
         self._origin = origin
         self._folder = folder
+        self._released = released
 
     def promote(
         self, source: Path, rows_in: int, place: Place, published: Published | None = None
@@ -113,6 +116,10 @@ class SilverLayer:
                     .then(pl.lit(f"{check.on_failure}:{check.name}"))
                     .otherwise(fate)
                 )
+        if self._released:
+            names = [f"{row} {file}" for file, row in self._released]
+            is_released = pl.format("{} {}", SOURCE_ROW, SOURCE_FILE).is_in(names)
+            fate = pl.when(is_released).then(pl.lit(_KEPT)).otherwise(fate)
         return transformed.with_columns(fate.alias(_FATE))
 
     def _fails(self, check: CheckRule) -> pl.Expr:
@@ -173,7 +180,7 @@ class SilverLayer:
         pending.final = place.path
         return rows, place, rewritten
 
-    def _set_aside(self, judged: pl.LazyFrame, place: Place) -> Mapping[str, int]:
+    def _set_aside(self, judged: pl.LazyFrame, place: Place) -> Mapping[tuple[str, str], int]:
         failing = judged.filter(pl.col(_FATE).str.starts_with("quarantine:"))
         name = pl.col(_FATE).str.strip_prefix("quarantine:")
         conditions = {check.name: check.sql for check in self._rules.checks}

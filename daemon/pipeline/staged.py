@@ -5,10 +5,12 @@ with a reason.
 """
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -37,6 +39,19 @@ class StagedResult:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a table's earlier files.
+
+    A file whose SHA-256 is among `hashes` is a duplicate, one whose name is among `names` is rejected. One that is cut
+    short is returned, to wait for its other half, if it was written to after `incomplete_since` (seconds since 1970).
+    """
+
+    hashes: frozenset[str] = frozenset()
+    names: frozenset[str] = frozenset()
+    incomplete_since: float = math.inf
+
+
 class StagedLayer:
     """Reads dropped files as `options` say."""
 
@@ -44,16 +59,21 @@ class StagedLayer:
         self._options = options or ReaderOptions()
 
     def promote(
-        self, files: Sequence[ClaimedFile], place: Place, known_hashes: frozenset[str] = frozenset()
+        self,
+        files: Sequence[ClaimedFile],
+        place: Place,
+        known: Known | None = None,
     ) -> StagedResult:
         """Read `files` into one staged file.
 
-        A file whose SHA-256 is in `known_hashes`, or came before, is a duplicate.
+        A file whose content is known, or came before, is a duplicate.
 
         Raises RetryLaterError when a file changes while it is read, or the machine is at fault.
         """
         digests = {file.file_id: _digest(file) for file in files}
-        fresh = _fresh(files, digests, known_hashes)
+        known = known or Known()
+        unknown = _fresh(files, digests, known.hashes)
+        fresh = [file for file in unknown if file.name not in known.names]
         with writing(place.path) as pending:
             delivery, rows = self._read(fresh, pending, place)
             counts = _rows_by_file(pending.temporary) if rows else {}
@@ -62,7 +82,7 @@ class StagedLayer:
             damaged = (*delivery.damaged, *_refused_members(fresh, delivery.refused))
             rejected = _set_aside(place, damaged)
             published = publish(pending, place, rows)
-        outcomes = _outcomes(files, digests, fresh, delivery, _by_owner(fresh, counts, damaged))
+        outcomes = _outcomes(files, digests, fresh, delivery, _by_owner(fresh, counts, damaged), known)
         result = LayerResult(
             batch_id=place.batch_id,
             rows_in=rows + len(damaged),
@@ -152,7 +172,7 @@ def _rows_by_file(path: Path) -> dict[str, int]:
     return dict(scan(path).group_by(SOURCE_FILE).len().collect().iter_rows())
 
 
-def _set_aside(place: Place, damaged: Sequence[DamagedRecord]) -> Mapping[str, int]:
+def _set_aside(place: Place, damaged: Sequence[DamagedRecord]) -> Mapping[tuple[str, str], int]:
     if not damaged:
         return {}
     return set_records_aside(
@@ -202,6 +222,7 @@ def _outcomes(
     fresh: Sequence[ClaimedFile],
     delivery: Delivery,
     rows: Mapping[str, int],
+    known: Known,
 ) -> tuple[FileOutcome, ...]:
     refused = {refusal.source: refusal for refusal in delivery.refused}
     read = {file.file_id for file in fresh}
@@ -209,12 +230,20 @@ def _outcomes(
     for file in files:
         digest = digests[file.file_id]
         refusal = refused.get(file.name)
-        if file.file_id not in read:
+        if file.file_id not in read and file.name in known.names and digest not in known.hashes:
+            reason = (
+                f"{file.name}: the table took another file of this name before, and its contract rejects revisions "
+                "(landing.revisions)"
+            )
+            outcomes.append(FileOutcome(file.file_id, digest, 0, "set_aside", "revision", reason))
+        elif file.file_id not in read:
             reason = f"{file.name}: the table has this content already"
             outcomes.append(FileOutcome(file.file_id, digest, 0, "duplicate", "duplicate", reason))
         elif refusal:
             reason = f"{file.name}: {refusal.reason}"
-            outcomes.append(FileOutcome(file.file_id, digest, 0, "set_aside", refusal.kind, reason))
+            waits = refusal.kind == "incomplete" and file.mtime_ns / 1e9 > known.incomplete_since
+            fate: Literal["returned", "set_aside"] = "returned" if waits else "set_aside"
+            outcomes.append(FileOutcome(file.file_id, digest, 0, fate, refusal.kind, reason))
         else:
             outcomes.append(FileOutcome(file.file_id, digest, rows[file.name], "staged"))
     return tuple(outcomes)

@@ -43,13 +43,19 @@ def publish(pending: PendingParquet, place: Place, rows: int) -> LayerFile | Non
     return pending.publish(place.batch_id, rows)
 
 
-def set_records_aside(place: Place, records: pl.LazyFrame) -> Mapping[str, int]:
-    """Write records (columns of `lake.quarantine.SCHEMA` but the last two) to quarantine; returns rows by rule."""
+def set_records_aside(place: Place, records: pl.LazyFrame) -> Mapping[tuple[str, str], int]:
+    """Write records (columns of `lake.quarantine.SCHEMA` but the last two) to quarantine; returns rows by rule and file."""
     stamped = records.with_columns(
         pl.lit(place.batch_id).alias("_batch_id"), pl.lit(str(place.layer)).alias("_layer")
     ).collect()
     write_quarantine(stamped.lazy(), place.quarantine_path)
-    return dict(stamped.group_by("rule").len().sort("rule").iter_rows())
+    counts = stamped.group_by("rule", SOURCE_FILE).len().sort("rule", SOURCE_FILE)
+    return {(rule, file): rows for rule, file, rows in counts.iter_rows()}
+
+
+def flat(rejected: Mapping[tuple[str, str], int]) -> tuple[tuple[str, str, int], ...]:
+    """Counts of set-aside records as (rule, source file, rows)."""
+    return tuple((rule, file, rows) for (rule, file), rows in rejected.items())
 
 
 def as_quarantine(lf: pl.LazyFrame, rule: pl.Expr, reason: pl.Expr) -> pl.LazyFrame:

@@ -5,6 +5,7 @@ again later; contract's fault -> again when the contract changes; the data's fau
 found, then set it aside.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -51,7 +52,11 @@ class Step:
 
 
 class Promoter:
-    """Carries batches up, one hop at a time."""
+    """Carries batches up, one hop at a time.
+
+    `grace` is how long a generation stays that readers may still be in, `incomplete_wait` (seconds) how long a file that
+    is cut short waits in landing for its other half.
+    """
 
     def __init__(  # noqa: PLR0913 - what a promotion touches; the service's parts are its only builder
         self,
@@ -63,6 +68,7 @@ class Promoter:
         backoff: Backoff,
         rebuilder: Rebuilder,
         grace: timedelta,
+        incomplete_wait: float,
     ) -> None:
         self._ledger = ledger
         self._layout = layout
@@ -71,6 +77,7 @@ class Promoter:
         self._backoff = backoff
         self._rebuilder = rebuilder
         self._grace = grace
+        self._incomplete_wait = incomplete_wait
         self._tables = TableNotes(layout)
 
     def step(self, key: TableKey, target: Layer) -> Step:
@@ -127,8 +134,16 @@ class Promoter:
                 task,
                 items=(replace(due.items[0], sources=sources),),
                 known_hashes=promotions.known_hashes(due.key, sources),
+                known_names=promotions.known_names(due.key, sources)
+                if contract.landing.revisions == "reject"
+                else frozenset(),
+                incomplete_since=time.time() - self._incomplete_wait,
+                replays=self._ledger.quarantine.taken_up_again(due.key, [file.name for file in sources]),
             )
         dedup = contract.silver.dedup
+        if due.target is Layer.SILVER:
+            released = self._ledger.quarantine.released(due.key.real, due.items[0].batch_id)
+            task = replace(task, released=released)
         if due.target is Layer.SILVER and dedup is not None and dedup.across_batches:
             return replace(
                 task,
@@ -142,7 +157,10 @@ class Promoter:
 
     def _commit(self, due: DuePromotion, task: PromotionTask, outcome: PromotionOutcome) -> Step:
         now = utc_now()
-        done = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace)
+        replaces = task.target is Layer.STAGED and task.contract.landing.revisions == "replace"
+        done = self._ledger.outcomes.commit(
+            task, outcome, new_id, now, now + self._grace, replaces_namesakes=replaces
+        )
         self._backoff.forget(due.group_id)
         outstanding = not self._make_visible(task, outcome)
         for batch in (*outcome.items, *outcome.rewritten):
@@ -273,10 +291,13 @@ def _tell(batch: BatchOutcome) -> None:
         seconds=round(done.seconds, 4),
     )
     if batch.rows_by_rule:
-        log.warning(
-            Event.RECORDS_QUARANTINED, **about, rules=dict(batch.rows_by_rule), file=batch.quarantine_file
-        )
-    for fate, event in (("duplicate", Event.FILE_DUPLICATE), ("set_aside", Event.FILE_SET_ASIDE)):
+        log.warning(Event.RECORDS_QUARANTINED, **about, rules=batch.rows_by_rule, file=batch.quarantine_file)
+    fates = {
+        "duplicate": Event.FILE_DUPLICATE,
+        "set_aside": Event.FILE_SET_ASIDE,
+        "returned": Event.FILE_INCOMPLETE,
+    }
+    for fate, event in fates.items():
         files = [file for file in batch.files if file.fate == fate]
         if files:
             log.warning(

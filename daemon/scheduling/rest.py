@@ -6,7 +6,7 @@ that fails is tried again by itself and never ingests anything twice.
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -20,34 +20,40 @@ from daemon.events import Event
 from daemon.lake.archive import choose_destination, move_all
 from daemon.lake.durable import remove_tree
 from daemon.lake.layout import Layout
+from daemon.lake.receipts import write_receipt
 from daemon.lake.set_aside import write_reason
 from daemon.scheduling.clock import utc_now
 
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 1000
+_TAKEN = frozenset({"ingested", "duplicate", "undone"})
+"""Fates of files whose content the table has, or had."""
 
 
 class RestKeeper:
     """Moves settled files out of the claimed folder.
 
-    `policy` (move, keep, delete) holds where a contract names none.
+    `policy` (move, keep, delete) and `receipts` hold where a contract says nothing.
     """
 
-    def __init__(self, ledger: Ledger, layout: Layout, contracts: ContractStore, policy: str) -> None:
+    def __init__(
+        self, ledger: Ledger, layout: Layout, contracts: ContractStore, *, policy: str, receipts: bool
+    ) -> None:
         self._ledger = ledger.rest
         self._layout = layout
         self._contracts = contracts
         self._policy = policy
+        self._receipts = receipts
 
     def step(self, key: TableKey) -> bool:
         """Bring up to a thousand files of a table to rest. Returns whether there were any. Raises OSError."""
         files = self._ledger.restless(key, _AT_ONCE)
         if not files:
             return False
-        policy = self._policy_of(key)
-        leaving = [file for file in files if policy == "delete" and file.fate != "set_aside"]
-        staying = [file for file in files if policy != "delete" or file.fate == "set_aside"]
+        policy, receipts = self._rules(key)
+        leaving = [file for file in files if policy == "delete" and file.fate in _TAKEN]
+        staying = [file for file in files if policy != "delete" or file.fate not in _TAKEN]
         destinations = self._planned(key, staying, policy)
         self._explain(key, staying, destinations)
         moves = [(self._layout.root / file.claimed_path, destinations[file.file_id]) for file in staying]
@@ -61,6 +67,8 @@ class RestKeeper:
             raise
         for file in leaving:
             remove_tree(self._layout.root / file.claimed_path)
+        if receipts:
+            self._write_receipts(key, files, destinations)
         self._ledger.at_rest([file.file_id for file in files])
         self._clear_folders(files)
         log.info(Event.SOURCE_ARCHIVED, domain=key.domain, table=key.table, files=len(files), policy=policy)
@@ -69,11 +77,26 @@ class RestKeeper:
     def _is_landing(self, path: Path) -> bool:
         return path.is_relative_to(self._layout.landing)
 
-    def _policy_of(self, key: TableKey) -> str:
+    def _rules(self, key: TableKey) -> tuple[str, bool]:
+        """The policy, and whether receipts are wanted."""
         try:
-            return self._contracts.get(key).landing.archive or self._policy
-        except ContractError:
-            return "move"  # while the contract is broken nobody knows what it would say: keep the file safe
+            rules = self._contracts.get(key).landing
+        except (
+            ContractError
+        ):  # while the contract is broken nobody knows what it would say: keep the file safe
+            return "move", self._receipts
+        return rules.archive or self._policy, self._receipts if rules.receipts is None else rules.receipts
+
+    def _write_receipts(
+        self, key: TableKey, files: Sequence[RestlessFile], destinations: Mapping[int, Path]
+    ) -> None:
+        """Tell whoever dropped the files what became of each; one that goes back to landing has not come to its end."""
+        rejected = self._ledger.rejected_by_file({file.batch_id for file in files if file.fate == "ingested"})
+        for file in files:
+            if file.fate not in {"returned", "replayed", "undone"}:
+                where = destinations.get(file.file_id)
+                lies = self._layout.relative(where) if where else None
+                write_receipt(self._layout.root / file.landing_path, _receipt(key, file, rejected, lies))
 
     def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, Path]:
         """Each file's destination (absolute), written down before the first move."""
@@ -84,7 +107,7 @@ class RestKeeper:
             if file.file_id in known:
                 continue
             home = root / file.landing_path
-            if policy == "keep" and file.fate != "set_aside" and not os.path.lexists(home):
+            if _goes_home(file, policy) and not os.path.lexists(home):
                 fresh[file.file_id] = home
             else:
                 folder, name = self._wanted(key, file, policy)
@@ -99,7 +122,7 @@ class RestKeeper:
         name = file.landing_path.name
         if file.fate == "set_aside":
             return self._layout.quarantine(key), f"{file.batch_id}-{file.ordinal}-{name}"
-        if policy == "keep":
+        if _goes_home(file, policy):
             landing_path = self._layout.root / file.landing_path
             return landing_path.parent, name
         day = self._layout.archive(key, utc_now().date())
@@ -146,3 +169,32 @@ class _Taken:
         return isinstance(path, Path) and (
             path in self._fresh or self._ledger.is_taken(path.relative_to(self._root))
         )
+
+
+def _goes_home(file: RestlessFile, policy: str) -> bool:
+    """Whether a file goes back to where it was dropped: to stay, to wait for its other half, or to be taken anew."""
+    return file.fate in {"returned", "replayed"} or (policy == "keep" and file.fate in _TAKEN)
+
+
+def _receipt(
+    key: TableKey, file: RestlessFile, rejected: Mapping[tuple[str, str], Mapping[str, int]], lies: str | None
+) -> dict[str, object]:
+    by_rule: dict[str, int] = {}
+    for (batch_id, source), rules in rejected.items():
+        if batch_id == file.batch_id and (source == file.name or source.startswith(f"{file.name}!")):
+            for rule, rows in rules.items():
+                by_rule[rule] = by_rule.get(rule, 0) + rows
+    accepted = "partly accepted" if by_rule else "accepted"
+    status = {"set_aside": "rejected", "duplicate": "duplicate"}.get(file.fate, accepted)
+    return {
+        "file": file.name,
+        "status": status,
+        "why": file.reason,
+        "table": str(key),
+        "rows": file.rows,
+        "rows_quarantined": by_rule,
+        "batch_id": file.batch_id,
+        "sha256": file.sha256,
+        "lies_in": lies,
+        "at": utc_now().isoformat(),
+    }

@@ -1,7 +1,7 @@
 """The ledger: what arrived, what is planned, what was done; the crash-recovery state of one root.
 
 `Ledger` gathers its parts, one per user of it: `intake` (landing), `promotions`, `outcomes` and `rest` (scheduling),
-`rebuilds` and `models` (scheduling); `views` serves the command line, read-only.
+`rebuilds`, `quarantine` and `models` (scheduling); `views` serves the command line, read-only.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ from daemon.catalog.ledger.intake import IntakeLedger
 from daemon.catalog.ledger.models import ModelLedger
 from daemon.catalog.ledger.outcomes import OutcomeLedger, StaleSourceError
 from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
+from daemon.catalog.ledger.quarantine import QuarantineLedger
 from daemon.catalog.ledger.rebuilds import RebuildLedger
 from daemon.catalog.ledger.rest import RestLedger
 from daemon.catalog.ledger.store import IllegalChangeError, Store
@@ -28,6 +29,7 @@ class Ledger:
         self.promotions = PromotionLedger(store)
         self.outcomes = OutcomeLedger(store, self.promotions)
         self.rebuilds = RebuildLedger(store, self.promotions)
+        self.quarantine = QuarantineLedger(store)
         self.rest = RestLedger(store)
         self.models = ModelLedger(store)
         self.views = LedgerViews(store)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Literal
 
 from daemon.catalog.ledger.planning import plan
 from daemon.catalog.ledger.store import Row, Store
@@ -111,16 +112,20 @@ class IntakeLedger:
             for batch in batches
         ]
 
-    def is_kept(self, path: Path, size: int, mtime_ns: int) -> bool:
-        """Whether the file at `path` (relative to the root) was ingested and put back to stay (`archive: keep`).
+    def known(self, path: Path, size: int, mtime_ns: int) -> Literal["kept", "incomplete"] | None:
+        """What is known of the file at `path` (relative to the root), as it looks: None for a new arrival.
 
-        True from the moment it is planned, so that its return is not taken for a new arrival.
+        It was ingested and put back to stay (`archive: keep`), or it was put back for it seems cut short. True from
+        the moment it is planned, so that its return is not taken for a new arrival.
         """
         row = self._store.row(
-            "SELECT 1 FROM files WHERE resting_path = ? AND size = ? AND mtime_ns = ? LIMIT 1",
+            "SELECT state FROM files WHERE resting_path = ? AND size = ? AND mtime_ns = ? AND state <> 'replayed' "
+            "ORDER BY file_id DESC LIMIT 1",
             (os.fsencode(path), size, mtime_ns),
         )
-        return row is not None
+        if row is None:
+            return None
+        return "incomplete" if row["state"] == "returned" else "kept"
 
 
 def _intent(row: Row) -> ClaimIntent:

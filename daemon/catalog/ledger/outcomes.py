@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from daemon.catalog.ledger.planning import generation_path, is_held, plan, plan_group
+from daemon.catalog.ledger.planning import ask, generation_path, is_held, plan, plan_group
 from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTask, TableKey
+from daemon.catalog.rebuild import Rebuild
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import RetryLaterError
 
@@ -37,10 +38,13 @@ class OutcomeLedger:
         new_id: Callable[[], str],
         now: datetime,
         leave_at: datetime,
+        *,
+        replaces_namesakes: bool = False,
     ) -> list[str]:
         """Make a promotion's outcome the truth, and plan the hop above. Returns the batches that are done by it.
 
-        A generation that it takes the place of may be removed from `leave_at` on.
+        A generation that it takes the place of may be removed from `leave_at` on. With `replaces_namesakes` its files
+        are to take the place of earlier ones of their names: a rebuild is asked for that does both at once.
 
         Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
         made, or its target layer is another generation now, or is being rebuilt.
@@ -77,6 +81,8 @@ class OutcomeLedger:
                     "INSERT OR IGNORE INTO removals VALUES (?, ?)",
                     (generation_path(task.key, task.target, task.generation), leave_at.isoformat()),
                 )
+            if replaces_namesakes:
+                _replace_namesakes(tx, task, outcome, new_id(), now)
             return _go_on(tx, task, outcome, new_id, now)
 
     def retry(self, due: DuePromotion, kind: str, error: str, now: datetime) -> None:
@@ -280,8 +286,12 @@ def note_quarantine(tx: Store, key: TableKey, batch: BatchOutcome, now: datetime
                 batch.quarantine_file,
                 now.isoformat(),
             )
-            for rule, rows in batch.rows_by_rule
+            for rule, rows in batch.rows_by_rule.items()
         ),
+    )
+    tx.execute_many(
+        "INSERT OR REPLACE INTO quarantine_files VALUES (?, ?, ?, ?)",
+        [(log.transition_id, rule, file, rows) for rule, file, rows in batch.rejected],
     )
 
 
@@ -310,3 +320,33 @@ def _go_on(
                 "UPDATE files SET state = 'ingested' WHERE batch_id = ? AND state = 'staged'", (batch_id,)
             )
     return finished
+
+
+def _replace_namesakes(
+    tx: Store, task: PromotionTask, outcome: PromotionOutcome, rebuild_id: str, now: datetime
+) -> None:
+    """Ask for a rebuild in which the batch takes the place of what its files' names stood for so far."""
+    taken = {file.file_id for batch in outcome.items for file in batch.files if file.fate == "staged"}
+    names = [source.name for item in task.items for source in item.sources if source.file_id in taken]
+    batches = {item.batch_id for item in task.items}
+    old = [
+        row
+        for name in names
+        for row in tx.rows(
+            "SELECT file_id, batch_id FROM files WHERE domain = ? AND table_name = ? AND name = ? "
+            "AND state IN ('staged', 'ingested')",
+            (*task.key, name),
+        )
+        if row["batch_id"] not in batches
+    ]
+    if old:
+        rebuild = Rebuild(
+            rebuild_id,
+            task.key,
+            "replace",
+            Layer.LANDING,
+            batches=frozenset(batches | {row["batch_id"] for row in old}),
+            files_out=tuple(row["file_id"] for row in old),
+            why="landing.revisions: replace",
+        )
+        ask(tx, rebuild, now)

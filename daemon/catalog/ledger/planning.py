@@ -1,10 +1,12 @@
 """Planning a hop within an open transaction. Used by the parts of the ledger that make one due."""
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import TableKey
+from daemon.catalog.rebuild import Rebuild
 from daemon.catalog.transition import Layer
 
 
@@ -97,3 +99,22 @@ def plan_group(
             group_id=group_id,
             supersedes=standing(tx, key, layer, batch_id),
         )
+
+
+def ask(tx: Store, rebuild: Rebuild, now: datetime) -> None:
+    """Write down a request, within an open transaction."""
+    tx.execute(
+        "INSERT INTO rebuilds (rebuild_id, domain, table_name, kind, base, state, batches, files_out, files_back, why, "
+        "requested_at) VALUES (?, ?, ?, ?, ?, 'requested', ?, ?, ?, ?, ?)",
+        (
+            rebuild.rebuild_id,
+            *rebuild.key,
+            rebuild.kind,
+            rebuild.base,
+            None if rebuild.batches is None else json.dumps(sorted(rebuild.batches)),
+            json.dumps(rebuild.files_out),
+            json.dumps(rebuild.files_back),
+            rebuild.why,
+            now.isoformat(),
+        ),
+    )

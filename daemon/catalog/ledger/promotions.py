@@ -153,6 +153,19 @@ class PromotionLedger:
         )
         return row["generation"] if row else 1
 
+    def known_names(self, key: TableKey, sources: Sequence[ClaimedFile]) -> frozenset[str]:
+        """The names of `sources` under which the table took other files."""
+        found = set()
+        for source in sources:
+            row = self._store.row(
+                "SELECT 1 FROM files WHERE domain = ? AND table_name = ? AND name = ? AND file_id <> ? "
+                "AND state IN ('staged', 'ingested') LIMIT 1",
+                (*key, source.name, source.file_id),
+            )
+            if row:
+                found.add(source.name)
+        return frozenset(found)
+
     def next_generation(self, key: TableKey, layer: Layer) -> int:
         """The number of a generation to build: above all that are published, being built, or yet to be removed."""
         folder = generation_path(key, layer, 0).removesuffix("0")
@@ -164,8 +177,9 @@ class PromotionLedger:
             "SELECT substr(path, ?) AS name FROM removals WHERE substr(path, 1, ?) = ?",
             (len(folder) + 1, len(folder), folder),
         )
-        numbers = [1, *(row["generation"] for row in standing)]
-        return max(numbers + [int(row["name"]) for row in leaving if row["name"].isdigit()]) + 1
+        numbers: list[int] = [1, *(row["generation"] for row in standing)]
+        numbers += [int(row["name"]) for row in leaving if row["name"].isdigit()]
+        return max(numbers) + 1
 
     def published(self, key: TableKey, layer: Layer) -> tuple[LayerFile, ...]:
         """The committed files of a layer, in the order of their batches."""

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from daemon.catalog.ledger.outcomes import StaleSourceError, note_quarantine, place, record
-from daemon.catalog.ledger.planning import generation_path, plan, standing
+from daemon.catalog.ledger.planning import ask, generation_path, plan, standing
 from daemon.catalog.ledger.promotions import PromotionLedger
 from daemon.catalog.ledger.store import Row, Store
 from daemon.catalog.promotion import TableKey
@@ -33,6 +33,10 @@ class RebuildLedger:
         """Ask for a rebuild. Promotions of the table above its base wait from now on."""
         with self._store.transaction() as tx:
             ask(tx, rebuild, now)
+
+    def is_known(self, rebuild_id: str) -> bool:
+        """Whether a rebuild of this id was asked for before."""
+        return self._store.row("SELECT 1 FROM rebuilds WHERE rebuild_id = ?", (rebuild_id,)) is not None
 
     def tables(self) -> list[TableKey]:
         """The tables that have a rebuild to begin or to end."""
@@ -103,19 +107,6 @@ class RebuildLedger:
     def files(self, file_ids: Collection[int]) -> list[DeliveredFile]:
         """Dropped files by their ids."""
         return [file for file_id in file_ids for file in self._files("file_id = ?", file_id)]
-
-    def files_to_replay(self, key: TableKey, file_ids: Collection[int]) -> int:
-        """Send files that were set aside back to landing, to be taken anew. Returns how many there were."""
-        with self._store.transaction() as tx:
-            return sum(
-                tx.execute(
-                    "UPDATE files SET state = 'replayed', claimed_path = resting_path, resting_path = landing_path, "
-                    "at_rest = 0 WHERE file_id = ? AND domain = ? AND table_name = ? AND state = 'set_aside' "
-                    "AND at_rest = 1 AND resting_path IS NOT NULL",
-                    (file_id, *key),
-                )
-                for file_id in file_ids
-            )
 
     def content_is_there(self, key: TableKey, file_id: int) -> str | None:
         """The name of another file with the same content whose rows the table has; None if there is none."""
@@ -338,25 +329,6 @@ class RebuildLedger:
             (value,),
         )
         return [_delivered(row) for row in rows]
-
-
-def ask(tx: Store, rebuild: Rebuild, now: datetime) -> None:
-    """Write down a request, within an open transaction."""
-    tx.execute(
-        "INSERT INTO rebuilds (rebuild_id, domain, table_name, kind, base, state, batches, files_out, files_back, why, "
-        "requested_at) VALUES (?, ?, ?, ?, ?, 'requested', ?, ?, ?, ?, ?)",
-        (
-            rebuild.rebuild_id,
-            *rebuild.key,
-            rebuild.kind,
-            rebuild.base,
-            None if rebuild.batches is None else json.dumps(sorted(rebuild.batches)),
-            json.dumps(rebuild.files_out),
-            json.dumps(rebuild.files_back),
-            rebuild.why,
-            now.isoformat(),
-        ),
-    )
 
 
 def _rebuild(row: Row) -> Rebuild:

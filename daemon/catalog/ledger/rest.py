@@ -7,7 +7,7 @@ file.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -81,6 +81,18 @@ class RestLedger:
             )
             for row in rows
         ]
+
+    def rejected_by_file(self, batch_ids: Collection[str]) -> dict[tuple[str, str], dict[str, int]]:
+        """Records set aside of these batches: (batch, source file) -> rule -> rows."""
+        found: dict[tuple[str, str], dict[str, int]] = {}
+        for batch_id in batch_ids:
+            for row in self._store.rows(
+                "SELECT f.source_file, f.rule, f.rows FROM quarantine AS q JOIN quarantine_files AS f "
+                "USING (transition_id, rule) WHERE q.batch_id = ?",
+                (batch_id,),
+            ):
+                found.setdefault((batch_id, row["source_file"]), {})[row["rule"]] = row["rows"]
+        return found
 
     def is_taken(self, destination: Path) -> bool:
         """Whether some file rests at this path already, or is on its way to it."""

@@ -185,6 +185,7 @@ CREATE TABLE rebuilds (
     error        TEXT
 ) WITHOUT ROWID;
 CREATE INDEX rebuilds_active ON rebuilds (domain, table_name, rebuild_id) WHERE state IN ('requested', 'building');
+CREATE INDEX files_replayed ON files (domain, table_name) WHERE state = 'replayed';
 CREATE INDEX transitions_shadow ON transitions (table_name) WHERE table_name GLOB '*~';
 
 CREATE TABLE verdicts (
@@ -198,6 +199,14 @@ CREATE TABLE verdicts (
     why          TEXT NOT NULL,
     at           TEXT NOT NULL,
     PRIMARY KEY (domain, table_name, batch_id, source_file, source_row)
+) WITHOUT ROWID;
+
+CREATE TABLE quarantine_files (
+    transition_id TEXT NOT NULL,
+    rule          TEXT NOT NULL,
+    source_file   TEXT NOT NULL,
+    rows          INTEGER NOT NULL,
+    PRIMARY KEY (transition_id, rule, source_file)
 ) WITHOUT ROWID;
 
 CREATE TABLE schema_changes (

@@ -98,12 +98,12 @@ class Root:
 
     def _set_aside(
         self, key: TableKey, target: Layer, item: PromotionItem, records: pl.DataFrame | None
-    ) -> tuple[str | None, tuple[tuple[str, int], ...]]:
+    ) -> tuple[str | None, tuple[tuple[str, str, int], ...]]:
         if records is None:
             return None, ()
         path = self.layout.quarantine(key) / f"{item.batch_id}-{target}.parquet"
         write_quarantine(records.lazy(), path)
-        rules = records["rule"].value_counts().rows()
+        rules = records.group_by("rule", "_source_file").len().sort("rule", "_source_file").rows()
         return self.layout.relative(path), tuple(rules)
 
     def _log(

@@ -1,5 +1,6 @@
 """What is published can be changed: taken back, returned, made anew; readers see all of it or nothing."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.rebuild import Rebuild
+from daemon.catalog.requests import RecordId
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 from daemon.scheduling.upkeep import keep_up
@@ -224,3 +226,87 @@ def test_sources_are_read_again_with_other_reader_options(refinery: Refinery) ->
     assert gold(refinery) == [("1", "10"), ("3", "30")]
     assert quarantined(refinery) == []
     assert is_whole(refinery)
+
+
+def test_a_file_of_a_known_name_replaces_the_earlier_one_where_the_contract_says_so(
+    refinery: Refinery,
+) -> None:
+    refinery.contract(ORDERS, "landing: {revisions: replace}\n" + CASTS)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n2,20\n", b="id,amount\n3,30\n")
+    assert gold(refinery) == [(1, 10), (2, 20), (3, 30)]
+    refinery.deliver(ORDERS, a="id,amount\n1,11\n")
+    refinery.carry_out(ORDERS)
+    assert gold(refinery) == [(1, 11), (3, 30)]
+    assert is_whole(refinery)
+    refinery.deliver(ORDERS, a="id,amount\n1,12\n")
+    refinery.carry_out(ORDERS)
+    assert gold(refinery) == [(1, 12), (3, 30)]
+    assert is_whole(refinery)
+
+
+def test_readers_see_either_the_earlier_file_or_the_one_that_replaces_it(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, "landing: {revisions: replace}\n" + CASTS)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    refinery.claim(ORDERS, a="id,amount\n1,11\n")
+    refinery.climb(ORDERS)
+    assert gold(refinery) == [(1, 10)]
+    while refinery.ledger.rebuilds.current(ORDERS):
+        assert gold(refinery) == [(1, 10)]
+        refinery.climb(ORDERS.shadow)
+        refinery.rebuilder.step(ORDERS)
+    assert gold(refinery) == [(1, 11)]
+
+
+def test_a_file_of_a_known_name_is_set_aside_where_revisions_are_rejected(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, "landing: {revisions: reject}\n" + CASTS)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    refinery.deliver(ORDERS, a="id,amount\n1,11\n", b="id,amount\n2,20\n")
+    assert gold(refinery) == [(1, 10), (2, 20)]
+    (aside,) = refinery.ledger.views.set_aside(ORDERS)
+    assert (aside.name, aside.kind) == ("sales/orders/a.csv", "revision")
+    assert is_whole(refinery)
+
+
+def test_a_record_released_from_a_check_comes_to_gold_once(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS + "silver:\n  checks: [{name: small, sql: amount < 100}]\n")
+    batch = refinery.deliver(ORDERS, a="id,amount\n1,10\n2,200\n3,300\n")
+    record = RecordId(batch, "sales/orders/a.csv", 2, "check:small")
+    for _ in range(2):
+        refinery.ledger.quarantine.decide(ORDERS, [record], "released", "it was right", _now())
+        refinery.rebuild(ORDERS, "replay", Layer.BRONZE, batches=frozenset([batch]))
+    assert gold(refinery) == [(1, 10), (2, 200)]
+    assert quarantined(refinery) == [("check:small", 1)]
+    assert is_whole(refinery)
+
+
+def test_a_file_that_was_set_aside_is_taken_up_again_once(refinery: Refinery) -> None:
+    refinery.contract(
+        ORDERS, CASTS + "silver:\n  checks: [{name: small, sql: amount < 100, on_failure: fail}]\n"
+    )
+    refinery.deliver(ORDERS, a="id,amount\n1,200\n")
+    (row,) = refinery.ledger._store.rows("SELECT file_id FROM files WHERE state = 'set_aside'")
+    failed = refinery.ledger.views.transitions_of_table(ORDERS, 1)[0].transition_id
+    refinery.contract(ORDERS, CASTS)
+    assert refinery.ledger.quarantine.replay_files(ORDERS, [row["file_id"]]) == 1
+    assert refinery.ledger.quarantine.replay_files(ORDERS, [row["file_id"]]) == 0
+    refinery.settle(ORDERS)
+    landed = refinery.layout.landing / "sales/orders/a.csv"
+    assert landed.read_text() == "id,amount\n1,200\n"
+    batch = refinery.deliver(ORDERS, a=landed.read_text())
+    assert gold(refinery) == [(1, 200)]
+    assert refinery.ledger.views.transitions_of_batch(batch)[0].replays == (failed,)
+    assert is_whole(refinery)
+
+
+def test_whoever_dropped_a_file_finds_a_receipt_beside_it(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n2,x\n", b="id,amount\n3,30\n")
+    refinery.deliver(ORDERS, c="id,amount\n3,30\n")
+
+    def receipt(name: str) -> dict[str, object]:
+        found = json.loads((refinery.layout.landing / f"sales/orders/.receipts/{name}.csv.json").read_text())
+        return {key: found[key] for key in ("status", "rows", "rows_quarantined")}
+
+    assert receipt("a") == {"status": "partly accepted", "rows": 2, "rows_quarantined": {"cast:amount": 1}}
+    assert receipt("b") == {"status": "accepted", "rows": 1, "rows_quarantined": {}}
+    assert receipt("c") == {"status": "duplicate", "rows": 0, "rows_quarantined": {}}
