@@ -67,17 +67,19 @@ class Service:
                 watcher.stop()
         return 1 if self._failure else 0
 
-    def drain(self, report: Callable[[WorkProgress], None]) -> int:
+    def drain(self, report: Callable[[WorkProgress], None], *, takes: bool = True) -> int:
         """Carry everything that is in landing to where it belongs, then stop.
 
-        `report` is told about it as it goes.
+        `report` is told about it as it goes. Without `takes`, landing is left alone: only what was taken before, and what
+        people asked for, is done.
 
         Returns 0: all of it is in gold or set aside; 3: something is still failing; 1: a part of the daemon
         failed. Raises HaltError when it cannot start.
         """
         with self._signals(), self._parts() as parts:
-            parts.intake.sweep()
-            parts.intake.start()
+            if takes:
+                parts.intake.sweep()
+                parts.intake.start()
             self._watch_drain(parts, report)
             status = 0 if parts.chain.is_done and parts.intake.is_idle else _FAILING
             self._stopping()

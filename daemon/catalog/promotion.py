@@ -92,8 +92,8 @@ class PromotionTask:
 
     For landing -> staged: `incomplete_since`, a file cut short waits for its other half unless it is older than this
     instant (seconds since 1970); `known_hashes`, SHA-256 of the table's earlier contents that have the size of one of the
-    sources; `known_names`, the names under which the table took other files, where the contract rejects revisions; `replays`, the
-    transitions that had set these sources aside before.
+    sources; `known_names`, the names under which the table took other files, where the contract rejects revisions;
+    `replays`, the transitions that had set these sources aside before.
     For silver: `released`, records by file and number that checks let pass.
 
     `published`: the committed files of the target layer, in the order of their batches (dedup across batches looks there),

@@ -7,13 +7,14 @@ and no others. Used by query.py and quarantine.py.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
@@ -181,3 +182,17 @@ def records_of(layout: Layout, path: Path, source: str | None, limit: int) -> li
         except duckdb.Error as error:
             raise WrongRequestError(f"{layout.relative(path)}: {_first_line(error)}") from error
         return [dict(zip(relation.columns, row, strict=True)) for row in rows]
+
+
+def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """Write records to a new .csv, .ndjson or .parquet file. Raises WrongRequestError for another ending."""
+    frame = pl.DataFrame(rows, infer_schema_length=None)
+    writers: dict[str, Callable[[Path], object]] = {
+        ".csv": frame.write_csv,
+        ".ndjson": frame.write_ndjson,
+        ".parquet": frame.write_parquet,
+    }
+    write = writers.get(path.suffix)
+    if write is None:
+        raise WrongRequestError(f"{path}: the name must end in {one_of(sorted(writers))}.")
+    write(path)

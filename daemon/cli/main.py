@@ -1,4 +1,4 @@
-"""The grammar of `medalliond`: every command with its options, and nothing else.
+"""The grammar of `medalliond`: every command with its options, and nothing else; with the two modules grammar_*.py.
 
 The work of each command is in the module of this package named after its noun. These are imported by the
 command that needs them and by no other: `medalliond --help` must not wait for polars, duckdb or pydantic (the
@@ -7,32 +7,12 @@ installed script.
 """
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
-from daemon.errors import MedalliondError
-
-
-class Commands(TyperGroup):
-    """The commands; an error that was expected is one message on standard error and exit status 1."""
-
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer keeps the types of its click to itself
-        """Run a command. What is not the user's or the machine's doing is a bug, and shows its traceback."""
-        try:
-            return super().invoke(ctx)
-        except MedalliondError as error:
-            message = str(error)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            if error.filename is None:
-                raise
-            message = f"{error.filename}: {error.strerror}"
-        typer.echo(f"medalliond: {message}", err=True)
-        raise typer.Exit(1)
-
+from daemon.cli import grammar_quarantine, grammar_tables
+from daemon.cli.grammar import HERE, Commands, Json, LogFile, LogFormat, LogLevel, Root
 
 app = typer.Typer(
     name="medalliond",
@@ -42,22 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-Root = Annotated[
-    Path,
-    typer.Option(
-        "--root", envvar="MEDALLIOND_ROOT", help="The folder that holds landing/, data/ and catalog/."
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Table = Annotated[str | None, typer.Option("--table", help="Of this table only: DOMAIN.TABLE.")]
-LogFormat = Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")]
-LogLevel = Annotated[
-    Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
-]
-LogFile = Annotated[Path | None, typer.Option(help="Log into this file; it may be rotated.")]
-
-HERE = Path()
 
 
 @app.command("init")
@@ -217,66 +181,11 @@ def version(root: Root = HERE, *, as_json: Json = False) -> None:
     show_version(root, as_json=as_json)
 
 
-quarantine = typer.Typer(help="Records and files that were set aside, and why.", no_args_is_help=True)
-app.add_typer(quarantine, name="quarantine")
-
-
-@quarantine.command("list")
-def quarantine_list(root: Root = HERE, *, table: Table = None, as_json: Json = False) -> None:
-    """List what was set aside, newest first."""
-    from daemon.cli.quarantine import list_quarantine  # noqa: PLC0415 - see the module's docstring
-
-    list_quarantine(root, table, as_json=as_json)
-
-
-@quarantine.command("show")
-def quarantine_show(
-    name: Annotated[str, typer.Argument(metavar="BATCH|FILE|TABLE", help="Whose records and files to show.")],
-    root: Root = HERE,
-    *,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many records.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """Show the records that were set aside, and why."""
-    from daemon.cli.quarantine import show_quarantine  # noqa: PLC0415 - see the module's docstring
-
-    show_quarantine(root, name, limit=limit, as_json=as_json)
-
-
-contract = typer.Typer(help="What tables promise at each layer.", no_args_is_help=True)
-app.add_typer(contract, name="contract")
-
-
-@contract.command("check")
-def contract_check(
-    files: Annotated[
-        list[Path] | None, typer.Argument(help="Contract files; absent: all of the root.")
-    ] = None,
-    root: Root = HERE,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Find the mistakes in contracts and their transforms.
-
-    The exit status is 1 when there are any.
-    """
-    from daemon.cli.contract import check_contracts  # noqa: PLC0415 - see the module's docstring
-
-    raise typer.Exit(check_contracts(root, tuple(files or ()), as_json=as_json))
-
-
-@contract.command("show")
-def contract_show(
-    table: Annotated[str, typer.Argument(help="DOMAIN.TABLE, or TABLE where that is clear.")],
-    root: Root = HERE,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Show the contract in force for a table, defaults included."""
-    from daemon.cli.contract import show_contract  # noqa: PLC0415 - see the module's docstring
-
-    show_contract(root, table, as_json=as_json)
-
+app.add_typer(grammar_quarantine.quarantine, name="quarantine")
+app.add_typer(grammar_tables.contract, name="contract")
+app.add_typer(grammar_tables.schema, name="schema")
+for command in (grammar_tables.undo, grammar_tables.redo, grammar_tables.rebuild):
+    app.command()(command)
 
 systemd = typer.Typer(help="Run the daemon as a service of this machine.", no_args_is_help=True)
 app.add_typer(systemd, name="systemd")

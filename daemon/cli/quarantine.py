@@ -6,23 +6,23 @@ from typing import Any
 
 from daemon.catalog.ledger.views import KnownFile, LedgerViews, QuarantinedRecords
 from daemon.catalog.promotion import TableKey
-from daemon.cli.lake_sql import records_of
+from daemon.cli.lake_sql import records_of, write_rows
 from daemon.cli.lineage import find_batches
 from daemon.cli.output import on_terminal, print_json, print_line, print_table, printable
-from daemon.cli.roots import find_table, open_ledger, open_root
+from daemon.cli.roots import WrongRequestError, find_table, open_ledger, open_root
+from daemon.cli.selection import Selection
 from daemon.lake.layout import Layout
 
 _BATCHES = 1000
 """So many deliveries of one file are looked at, the newest."""
+_ALL = 10_000_000
 _COLUMNS = ("domain", "table", "what", "rows", "rule", "reason", "batch_id", "layer", "at", "path")
 
 
-def list_quarantine(root: Path, table: str | None, *, as_json: bool) -> None:
-    """Print what was set aside, of the root or of one table: sets of records first, then whole files."""
-    with open_ledger(open_root(root)) as views:
-        key = None if table is None else find_table(table, views.tables())
-        entries = [_records(found) for found in views.quarantined(key)]
-        entries += [_file(found) for found in views.set_aside(key)]
+def list_quarantine(root: Path, chosen: Selection, *, as_json: bool) -> None:
+    """Print what was set aside and not discarded: sets of records first, then whole files."""
+    sets, files = selected(open_root(root), chosen, needed=False)
+    entries = [*map(_records, sets), *map(_file, files)]
     if as_json:
         print_json(entries)
     elif entries:
@@ -32,6 +32,62 @@ def list_quarantine(root: Path, table: str | None, *, as_json: bool) -> None:
             print_line("`medalliond quarantine show TABLE` shows the records.")
     elif on_terminal():
         print_line("Nothing was set aside.")
+
+
+def selected(
+    layout: Layout, chosen: Selection, *, needed: bool = True
+) -> tuple[list[QuarantinedRecords], list[KnownFile]]:
+    """The sets of records and the files that are meant. Raises WrongRequestError when there are none but `needed`."""
+    with open_ledger(layout) as views:
+        key = None if chosen.table is None else find_table(chosen.table, views.tables())
+        sets = [
+            found
+            for found in views.quarantined(key)
+            if chosen.rule in (None, found.rule)
+            and chosen.is_after(found.at)
+            and found.rows > found.discarded
+        ]
+        if chosen.file is not None:
+            sets = [found for found in sets if _holds(layout, found, chosen)]
+        files = [
+            file
+            for file in views.set_aside(key)
+            if chosen.rule in (None, file.kind) and chosen.is_of(file.name) and not chosen.records
+        ]
+    if needed and not sets and not files:
+        raise WrongRequestError(
+            "nothing that was set aside is meant by this; see `medalliond quarantine list`."
+        )
+    return sets, files
+
+
+def chosen_rows(layout: Layout, chosen: Selection, *, needed: bool = True) -> Iterator[dict[str, Any]]:
+    """The records that are meant, each with `domain` and `table`."""
+    sets, _ = selected(layout, chosen, needed=needed)
+    wanted = {(found.path, found.rule) for found in sets}
+    for path, key in {found.path: found.key for found in sets}.items():
+        for row in records_of(layout, layout.root / path, None, _ALL):
+            if (
+                (path, row["rule"]) in wanted
+                and chosen.is_of(row["_source_file"])
+                and (not chosen.records or row["_source_row"] in chosen.records)
+            ):
+                yield {"domain": key.domain, "table": key.table, **row}
+
+
+def export_quarantine(root: Path, path: Path, chosen: Selection) -> None:
+    """Write the records that are meant to a new file, in the form its name says."""
+    if path.exists():
+        raise WrongRequestError(f"{path}: there is such a file already; name a new one.")
+    rows = list(chosen_rows(open_root(root), chosen))
+    write_rows(rows, path)
+    print_line(f"{path}: {len(rows):,} records")
+
+
+def _holds(layout: Layout, found: QuarantinedRecords, chosen: Selection) -> bool:
+    """Whether the set has a record of the file that is meant."""
+    rows = records_of(layout, layout.root / found.path, None, _ALL)
+    return any(row["rule"] == found.rule and chosen.is_of(row["_source_file"]) for row in rows)
 
 
 def show_quarantine(root: Path, name: str, *, limit: int, as_json: bool) -> None:
@@ -102,7 +158,7 @@ def _records(found: QuarantinedRecords) -> dict[str, Any]:
         "table": found.key.table,
         "what": "records",
         "file": None,
-        "rows": found.rows,
+        "rows": found.rows - found.discarded,
         "rule": found.rule,
         "reason": None,
         "batch_id": found.batch_id,

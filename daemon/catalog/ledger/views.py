@@ -37,6 +37,7 @@ class Failure:
 class KnownFile:
     """A dropped file as the ledger knows it; `resting_path` (relative to the root) is where it lies now, if at rest."""
 
+    file_id: int
     batch_id: str
     key: TableKey
     name: str
@@ -52,7 +53,10 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRecords:
-    """Records of one batch that one rule set aside; they stand in the Parquet file `path`, relative to the root."""
+    """Records of one batch that one rule set aside; they stand in the Parquet file `path`, relative to the root.
+
+    `discarded` of its `rows` are not wanted any more.
+    """
 
     key: TableKey
     batch_id: str
@@ -61,6 +65,7 @@ class QuarantinedRecords:
     rows: int
     path: str
     at: str
+    discarded: int
 
 
 class LedgerViews:
@@ -123,7 +128,7 @@ class LedgerViews:
         """Records that were set aside, newest first; of one table, or of all."""
         where, values = _of(key)
         rows = self._store.rows(
-            f"SELECT * FROM quarantine WHERE {where} ORDER BY transition_id DESC, rule",
+            f"SELECT *, {_DISCARDED} AS discarded FROM quarantine AS q WHERE {where} ORDER BY transition_id DESC, rule",
             values,
         )
         return [
@@ -135,6 +140,7 @@ class LedgerViews:
                 row["rows"],
                 row["path"],
                 row["at"],
+                row["discarded"],
             )
             for row in rows
         ]
@@ -142,9 +148,48 @@ class LedgerViews:
     def quarantined_rows(self) -> dict[TableKey, int]:
         """Return how many records of each table were set aside; a table without any is absent."""
         rows = self._store.rows(
-            f"SELECT domain, table_name, sum(rows) AS rows FROM quarantine WHERE {_REAL} GROUP BY 1, 2"
+            f"SELECT domain, table_name, sum(rows - {_DISCARDED}) AS rows FROM quarantine AS q WHERE {_REAL} GROUP BY 1, 2"
         )
-        return {_key(row): row["rows"] for row in rows}
+        return {_key(row): row["rows"] for row in rows if row["rows"]}
+
+    def quarantined_by_rule(self) -> dict[tuple[TableKey, str], int]:
+        """Return how many records each rule of each table set aside."""
+        rows = self._store.rows(
+            f"SELECT domain, table_name, rule, sum(rows - {_DISCARDED}) AS rows FROM quarantine AS q WHERE {_REAL} "
+            "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        )
+        return {(_key(row), row["rule"]): row["rows"] for row in rows if row["rows"]}
+
+    def rebuilds(self) -> list[dict[str, Any]]:
+        """Rebuilds that are asked for, under way, or failed, oldest first."""
+        rows = self._store.rows(
+            "SELECT rebuild_id, domain, table_name, kind, base, state, why, requested_at, error FROM rebuilds "
+            "WHERE state <> 'done' ORDER BY rebuild_id"
+        )
+        return [dict(row) for row in rows]
+
+    def rebuild(self, rebuild_id: str) -> tuple[str, str | None] | None:
+        """The state of a rebuild, and why it failed if it did; None if there is none of this id."""
+        row = self._store.row("SELECT state, error FROM rebuilds WHERE rebuild_id = ?", (rebuild_id,))
+        return (row["state"], row["error"]) if row else None
+
+    def batches_with_rows(self, key: TableKey) -> list[str]:
+        """The batches of a table that have rows in staged, or set aside there."""
+        rows = self._store.rows(
+            "SELECT batch_id FROM layer_files WHERE domain = ? AND table_name = ? AND layer = 'staged' UNION "
+            "SELECT batch_id FROM quarantine WHERE domain = ? AND table_name = ? AND layer = 'staged' ORDER BY 1",
+            (*key, *key),
+        )
+        return [row["batch_id"] for row in rows]
+
+    def schema_changes(self, key: TableKey) -> list[dict[str, Any]]:
+        """What happened to a table's columns, oldest first."""
+        rows = self._store.rows(
+            "SELECT at, batch_id, kind, column_name, before, after FROM schema_changes "
+            "WHERE domain = ? AND table_name = ? ORDER BY change_id",
+            key,
+        )
+        return [dict(row) for row in rows]
 
     def files_set_aside(self) -> dict[TableKey, int]:
         """Return how many whole files of each table were set aside; a table without any is absent."""
@@ -247,6 +292,7 @@ class LedgerViews:
         )
         return [
             KnownFile(
+                file_id=row["file_id"],
                 batch_id=row["batch_id"],
                 key=_key(row),
                 name=row["name"],
@@ -263,6 +309,10 @@ class LedgerViews:
         ]
 
 
+_DISCARDED = (
+    "(SELECT count(*) FROM verdicts AS v WHERE v.domain = q.domain AND v.table_name = q.table_name "
+    "AND v.batch_id = q.batch_id AND v.rule = q.rule AND v.verdict = 'discarded')"
+)
 _REAL = "table_name NOT GLOB '*~'"
 """Not what a rebuild is making."""
 

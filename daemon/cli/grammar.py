@@ -1,0 +1,53 @@
+"""What all commands share: how an expected error ends one, and the options that many of them take."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperGroup
+
+from daemon.errors import MedalliondError
+
+
+class Commands(TyperGroup):
+    """The commands; an error that was expected is one message on standard error and exit status 1."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer keeps the types of its click to itself
+        """Run a command. What is not the user's or the machine's doing is a bug, and shows its traceback."""
+        try:
+            return super().invoke(ctx)
+        except MedalliondError as error:
+            message = str(error)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.filename is None:
+                raise
+            message = f"{error.filename}: {error.strerror}"
+        typer.echo(f"medalliond: {message}", err=True)
+        raise typer.Exit(1)
+
+
+Root = Annotated[
+    Path,
+    typer.Option(
+        "--root", envvar="MEDALLIOND_ROOT", help="The folder that holds landing/, data/ and catalog/."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Table = Annotated[str | None, typer.Option("--table", help="Of this table only: DOMAIN.TABLE.")]
+LogFormat = Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
+]
+LogFile = Annotated[Path | None, typer.Option(help="Log into this file; it may be rotated.")]
+
+HERE = Path()
+
+Wait = Annotated[
+    bool,
+    typer.Option(
+        "--wait/--no-wait", help="Return when readers see the change, or as soon as it is asked for."
+    ),
+]
+Why = Annotated[str, typer.Option("--why", help="A word for those who read the history.")]
