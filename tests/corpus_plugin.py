@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A shared machine is slow at times: how long one example takes says nothing.
+settings.register_profile("medalliond", deadline=None)
+settings.load_profile("medalliond")
 
 CORPUS = Path(__file__).resolve().parents[2] / "shared" / "corpus"
 

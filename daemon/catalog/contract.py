@@ -38,6 +38,7 @@ __all__ = [
     "CleanRules",
     "Contract",
     "DedupRules",
+    "DriftRules",
     "GoldRules",
     "LandingRules",
     "ModelRules",
@@ -108,9 +109,32 @@ class ReaderOptions(Rules):
 # bronze: names and types, nothing else
 
 
+class DriftRules(Rules):
+    """What to do when a delivery has other columns than the table. Names that differ in case alone are the same."""
+
+    new_columns: Literal["add", "rescue", "ignore", "fail"] = Field(
+        default="add",
+        description="a column the table did not have: add it, keep its values as JSON in `_rescued`, leave it out, or "
+        "set the file aside",
+    )
+    missing_columns: Literal["null", "fail"] = Field(
+        default="null",
+        description="a column the file does not have: its values are null, or the file is set aside",
+    )
+
+
 class BronzeRules(Rules):
     """Renames and casts. A value that does not cast is quarantined with its record, never nulled silently."""
 
+    drift: DriftRules = Field(default_factory=DriftRules, description="columns that come and go")
+    aliases: dict[ColumnName, tuple[Text, ...]] = Field(
+        default_factory=dict,
+        description="a column's name: other names under which it was or will be delivered",
+    )
+    learn: Flag = Field(
+        default=False,
+        description="learn the types of columns that `cast` does not name; without a contract they always are",
+    )
     rename: dict[Text, ColumnName] = Field(default_factory=dict, description="original column name: new name")
     null_values: tuple[str, ...] = Field(
         default=(),
@@ -298,6 +322,11 @@ class Contract(Rules):
         if self.model is not None and layers:
             raise ValueError(f"a contract with 'model' takes no files of its own: remove '{layers[0]}'")
         return self
+
+    @property
+    def learns(self) -> bool:
+        """Whether types are learned from what arrives."""
+        return not self._origin or self.bronze.learn
 
     @property
     def version(self) -> str:

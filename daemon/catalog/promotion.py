@@ -4,11 +4,12 @@ A *promotion* is a planned hop of a batch, an *outcome* what one attempt did, in
 a disk.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from daemon.catalog.columns import Candidates, TableColumns
 from daemon.catalog.contract import Contract
 from daemon.catalog.transition import Layer, LayerTransitionLog
 
@@ -94,7 +95,8 @@ class PromotionTask:
     instant (seconds since 1970); `known_hashes`, SHA-256 of the table's earlier contents that have the size of one of the
     sources; `known_names`, the names under which the table took other files, where the contract rejects revisions;
     `replays`, the transitions that had set these sources aside before.
-    For silver: `released`, records by file and number that checks let pass.
+    For staged and bronze: `columns`, what is known of the table's columns. For silver: `released`, records by file and
+    number that checks let pass.
 
     `published`: the committed files of the target layer, in the order of their batches (dedup across batches looks there),
     `published_transitions` the transitions that made them, in the same order. `lower_published`: the committed files of the
@@ -116,6 +118,7 @@ class PromotionTask:
     published_transitions: tuple[LayerTransitionLog, ...] = ()
     lower_published: tuple[LayerFile, ...] = ()
     known_hashes: frozenset[str] = frozenset()
+    columns: TableColumns = field(default_factory=TableColumns)
     known_names: frozenset[str] = frozenset()
     replays: tuple[str, ...] = ()
     incomplete_since: float = 0.0
@@ -144,6 +147,7 @@ class BatchOutcome:
     `quarantine_file` is the path, relative to the root, of the records set aside at this hop.
     `rejected` counts set-aside records by the rule that caught them and their file. `columns` are those of the file with
     their types as text, provenance left out; `headers` how a column was spelled where that differs from its name.
+    `delivered`: the columns of a staged batch with the types that their values allow.
     """
 
     transition: LayerTransitionLog
@@ -153,6 +157,7 @@ class BatchOutcome:
     rejected: tuple[tuple[str, str, int], ...] = ()
     columns: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    delivered: tuple[tuple[str, Candidates], ...] = ()
 
     @property
     def rows_by_rule(self) -> dict[str, int]:

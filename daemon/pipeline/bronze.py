@@ -8,21 +8,38 @@ from pathlib import Path
 
 import polars as pl
 
-from daemon.catalog.contract import BronzeRules
-from daemon.errors import ContractError
+from daemon.catalog.columns import TableColumns
+from daemon.catalog.contract import BronzeRules, CastRule
+from daemon.errors import ContractError, RejectDataError
 from daemon.lake.parquet import writing
 from daemon.pipeline.casting import Cast, cast_column, target_type
 from daemon.pipeline.provenance import PROVENANCE, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.writing import as_quarantine, data_errors, publish, scan, set_records_aside
 
+RESCUED = "_rescued"
+"""Where values of columns that do not belong to a table are kept, as a JSON object, where the contract says so."""
+
 
 class BronzeLayer:
-    """Renames and casts as `rules` say. `origin` names the contract in messages."""
+    """Renames and casts as `rules` say. `origin` names the contract in messages.
 
-    def __init__(self, rules: BronzeRules | None = None, origin: str = "") -> None:
+    `columns` are those the table is known to have; with `learns` the types that were learned of them are applied where
+    `rules.cast` says nothing.
+    """
+
+    def __init__(
+        self,
+        rules: BronzeRules | None = None,
+        origin: str = "",
+        columns: TableColumns | None = None,
+        *,
+        learns: bool = False,
+    ) -> None:
         self._rules = rules or BronzeRules()
         self._origin = origin
+        self._columns = columns or TableColumns()
+        self._learns = learns
 
     def promote(self, source: Path, rows_in: int, place: Place) -> LayerResult:
         """Promote the staged file `source` of `rows_in` rows.
@@ -31,7 +48,7 @@ class BronzeLayer:
         """
         staged = scan(source)
         with data_errors(place), writing(place.path) as pending:
-            renamed = self._renamed(staged)
+            renamed = self._renamed(self._fitted(staged))
             casts = self._casts(renamed.collect_schema())
             typed = _typed(renamed, casts, self._missing(renamed.collect_schema()))
             rows = pending.sink(update_layer_column(typed, place.layer, ingested_at=place.planned_at))
@@ -49,6 +66,38 @@ class BronzeLayer:
             quarantine_path=place.quarantine_path if rejected else None,
         )
 
+    def _fitted(self, staged: pl.LazyFrame) -> pl.LazyFrame:
+        """The delivery's columns by the table's names; those that do not belong to it as the contract says.
+
+        Raises RejectDataError, kind `drift`, where it says that the file fails.
+        """
+        drift = self._rules.drift
+        delivered = [name for name in staged.collect_schema().names() if name not in PROVENANCE]
+        spelled = self._columns.spelled(delivered, self._rules)
+        own = [spelled.get(name, name) for name in delivered]
+        strange = (
+            [] if drift.new_columns == "add" else [name for name in own if name in self._columns.kept_out]
+        )
+        if strange and drift.new_columns == "fail":
+            raise RejectDataError(
+                f"{self._origin}: the table has no column {_listed(strange)} (bronze.drift.new_columns: fail)",
+                kind="drift",
+            )
+        missing = [name for name in self._columns.accepted if name not in own]
+        if missing and drift.missing_columns == "fail":
+            raise RejectDataError(
+                f"{self._origin}: column {_listed(missing)} is missing (bronze.drift.missing_columns: fail)",
+                kind="drift",
+            )
+        if spelled:
+            staged = _unified(staged, delivered, spelled)
+        if strange and drift.new_columns == "rescue":
+            filled = pl.any_horizontal(pl.col(name).is_not_null() for name in strange)
+            staged = staged.with_columns(
+                pl.when(filled).then(pl.struct(strange).struct.json_encode()).alias(RESCUED)
+            )
+        return staged.drop(strange)
+
     def _renamed(self, staged: pl.LazyFrame) -> pl.LazyFrame:
         columns = staged.collect_schema().names()
         names = {old: new for old, new in self._rules.rename.items() if old in columns}
@@ -60,12 +109,23 @@ class BronzeLayer:
         return staged.rename(names)
 
     def _casts(self, schema: pl.Schema) -> list[Cast]:
-        rules = {name: self._rules.cast_for(name) for name in schema.names() if name not in PROVENANCE}
+        learned = self._learned()
+        rules = {
+            name: self._rules.cast_for(name) or learned.get(name)
+            for name in schema.names()
+            if name not in PROVENANCE
+        }
         return [
             cast_column(name, schema[name], rule, self._rules.null_values)
             for name, rule in rules.items()
-            if rule is not None
+            if rule is not None and not (rule.type == "text" and schema[name] == pl.String)
         ]
+
+    def _learned(self) -> dict[str, CastRule]:
+        """The learned types, by the names that columns have after the rename."""
+        if not self._learns:
+            return {}
+        return {self._rules.rename.get(name, name): rule for name, rule in self._columns.rules.items()}
 
     def _missing(self, schema: pl.Schema) -> list[pl.Expr]:
         """A column that the contract casts by its own name and the file does not have is there, and null."""
@@ -74,6 +134,21 @@ class BronzeLayer:
             for name, rule in self._rules.cast.items()
             if name not in schema.names() and not _is_glob(name)
         ]
+
+
+def _unified(staged: pl.LazyFrame, delivered: Sequence[str], spelled: Mapping[str, str]) -> pl.LazyFrame:
+    """Columns that go by several names in the files of a batch, as one."""
+    sources: dict[str, list[str]] = {}
+    for name in delivered:
+        sources.setdefault(spelled.get(name, name), []).append(name)
+    return staged.select(
+        *(pl.coalesce(names).alias(own) for own, names in sources.items()),
+        *(pl.col(name) for name in PROVENANCE),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
 
 
 def _typed(renamed: pl.LazyFrame, casts: Sequence[Cast], missing: Sequence[pl.Expr]) -> pl.LazyFrame:

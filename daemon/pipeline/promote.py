@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+from daemon.catalog.columns import Candidates
 from daemon.catalog.identity import new_id
 from daemon.catalog.promotion import (
     BatchOutcome,
@@ -25,6 +26,7 @@ from daemon.lake.layout import Layout
 from daemon.pipeline.bronze import BronzeLayer
 from daemon.pipeline.dedup import Published
 from daemon.pipeline.gold import GoldLayer
+from daemon.pipeline.learning import learn
 from daemon.pipeline.models import GoldModel
 from daemon.pipeline.records import Attempt, dropped_sources, layer_source, shown, transition
 from daemon.pipeline.results import LayerResult, Place
@@ -74,11 +76,22 @@ class _Promotion:
         staged = layer.promote(item.sources, place, known)
         sources = dropped_sources(item.sources, staged.files, staged.notes)
         outcome = self._outcome(item, place, staged.layer, sources, files=staged.files)
-        return replace(outcome, headers=tuple(staged.headers.items()))
+        return replace(
+            outcome, headers=tuple(staged.headers.items()), delivered=self._delivered(staged.layer.path)
+        )
+
+    def _delivered(self, path: Path | None) -> tuple[tuple[str, Candidates], ...]:
+        """The columns that were staged, with what their values allow; text where types are declared."""
+        if path is None:
+            return ()
+        if not self._task.contract.learns:
+            return tuple((name, frozenset[str]()) for name, _ in columns_of(path))
+        known = {name: state.candidates for name, state in self._task.columns.columns.items()}
+        return tuple(learn(path, known).items())
 
     def _bronze(self, item: PromotionItem) -> BatchOutcome:
         contract = self._task.contract
-        layer = BronzeLayer(contract.bronze, contract.origin)
+        layer = BronzeLayer(contract.bronze, contract.origin, self._task.columns, learns=contract.learns)
         source = _source(item)
         place = self._place(item)
         result = layer.promote(self._source_path(source), source.rows, place)

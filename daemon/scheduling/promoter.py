@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from daemon.catalog.columns import TableColumns
 from daemon.catalog.contract import Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
@@ -25,7 +26,7 @@ from daemon.lake.layout import Layout
 from daemon.lake.lineage import write_transition
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.clock import utc_now
-from daemon.scheduling.rebuilder import Rebuilder
+from daemon.scheduling.rebuilder import Rebuilder, contract_in_force
 from daemon.scheduling.tables import TableNotes
 from daemon.scheduling.tasks import promote
 from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
@@ -87,7 +88,7 @@ class Promoter:
             return Step(ran=False)
         started = utc_now()
         try:
-            task = self._task(due, self._contracts.get(key.real))
+            task = self._task(due, contract_in_force(self._contracts, self._ledger, key))
             outcome = self._workers.call(promote, task)
             return self._commit(due, task, outcome)
         except StaleSourceError:
@@ -125,6 +126,9 @@ class Promoter:
             else promotions.generation(due.key, due.target.below),
             generation=generation,
             next_generation=promotions.next_generation(due.key, due.target),
+            columns=promotions.columns(due.key)
+            if due.target in {Layer.STAGED, Layer.BRONZE}
+            else TableColumns(),
         )
         if due.target is Layer.STAGED:
             sources = tuple(
@@ -157,10 +161,7 @@ class Promoter:
 
     def _commit(self, due: DuePromotion, task: PromotionTask, outcome: PromotionOutcome) -> Step:
         now = utc_now()
-        replaces = task.target is Layer.STAGED and task.contract.landing.revisions == "replace"
-        done = self._ledger.outcomes.commit(
-            task, outcome, new_id, now, now + self._grace, replaces_namesakes=replaces
-        )
+        done = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace)
         self._backoff.forget(due.group_id)
         outstanding = not self._make_visible(task, outcome)
         for batch in (*outcome.items, *outcome.rewritten):

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from daemon.catalog.contract import Contract
+from daemon.catalog.contract import NO_CONTRACT, Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger import Ledger, StaleSourceError
@@ -55,18 +55,12 @@ class Rebuilder:
             return False
         rebuild, has_begun = current
         try:
-            contract = self._contracts.get(key)
+            contract = contract_in_force(self._contracts, self._ledger, key)
         except ContractError:
             return False  # it waits, as every batch of the table does
         if not has_begun:
             return self._begin(rebuild, contract)
-        if self._ledger.rebuilds.is_climbing(key):
-            return False
-        if self._ledger.rebuilds.contract_versions(key) - {contract.version}:
-            self._ledger.rebuilds.drop(rebuild, "requested", "the contract was edited meanwhile", utc_now())
-            return True
-        self._show(rebuild)
-        return True
+        return self._end(rebuild, contract)
 
     def is_due(self, key: TableKey) -> bool:
         """Whether a step would do something."""
@@ -80,7 +74,22 @@ class Rebuilder:
             self._ledger.rebuilds.drop(current[0], "failed", reason, utc_now())
             log.error(Event.REBUILD_FAILED, **_about(current[0]), reason=reason)
 
+    def _end(self, rebuild: Rebuild, contract: Contract) -> bool:
+        """Show what was built, if all of it is there and of one contract."""
+        ledger = self._ledger.rebuilds
+        if ledger.is_climbing(rebuild.key):
+            return False
+        if ledger.contract_versions(rebuild.key) - {contract.version}:
+            ledger.drop(rebuild, "requested", "contract or learned types changed meanwhile", utc_now())
+            keep_up(self._ledger, self._layout)
+        else:
+            self._show(rebuild)
+        return True
+
     def _begin(self, rebuild: Rebuild, contract: Contract) -> bool:
+        if self._ledger.rebuilds.is_needless(rebuild, contract.version):
+            self._ledger.rebuilds.end(rebuild, utc_now())
+            return True
         standing = {layer: self._ledger.rebuilds.layer(rebuild.key, layer) for layer in _ORDER}
         log.info(Event.REBUILD_STARTED, **_about(rebuild), why=rebuild.why)
         try:
@@ -203,6 +212,18 @@ class Rebuilder:
         self._ledger.rebuilds.show(rebuild, now, now + self._grace)
         keep_up(self._ledger, self._layout)
         log.info(Event.REBUILD_COMPLETED, **_about(rebuild))
+
+
+def contract_in_force(contracts: ContractStore, ledger: Ledger, key: TableKey) -> Contract:
+    """The contract of a table, its version naming the learned types where types are learned. Raises ContractError."""
+    contract = contracts.get(key.real)
+    if not contract.learns:
+        return contract
+    learned = ledger.promotions.columns(key).version
+    return contract.stamped(
+        version=learned if contract.version == NO_CONTRACT else f"{contract.version}+{learned}",
+        origin=contract.origin,
+    )
 
 
 def _about(rebuild: Rebuild) -> dict[str, object]:

@@ -62,7 +62,7 @@ class Machine:
         """What stands in gold."""
         if not (self.state / "data/gold/sales/orders").is_symlink():
             return []
-        return [row["id"] for row in self.ask("query", "FROM gold.sales.orders SELECT id ORDER BY id::INT")]
+        return [str(row["id"]) for row in self.ask("query", "FROM gold.sales.orders SELECT id ORDER BY id")]
 
     def wait_for_ids(self, *ids: int) -> None:
         wanted = [str(number) for number in ids]

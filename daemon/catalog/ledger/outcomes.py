@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
+from daemon.catalog.ledger.columns import columns_of, keep_columns
 from daemon.catalog.ledger.planning import ask, generation_path, is_held, plan, plan_group
 from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
 from daemon.catalog.ledger.store import Store
@@ -38,13 +39,11 @@ class OutcomeLedger:
         new_id: Callable[[], str],
         now: datetime,
         leave_at: datetime,
-        *,
-        replaces_namesakes: bool = False,
     ) -> list[str]:
         """Make a promotion's outcome the truth, and plan the hop above. Returns the batches that are done by it.
 
-        A generation that it takes the place of may be removed from `leave_at` on. With `replaces_namesakes` its files
-        are to take the place of earlier ones of their names: a rebuild is asked for that does both at once.
+        A generation that it takes the place of may be removed from `leave_at` on. A staged batch may ask for a rebuild:
+        when it teaches other types, or its files replace earlier ones of their names.
 
         Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
         made, or its target layer is another generation now, or is being rebuilt.
@@ -81,9 +80,33 @@ class OutcomeLedger:
                     "INSERT OR IGNORE INTO removals VALUES (?, ?)",
                     (generation_path(task.key, task.target, task.generation), leave_at.isoformat()),
                 )
-            if replaces_namesakes:
-                _replace_namesakes(tx, task, outcome, new_id(), now)
+            if task.target is Layer.STAGED:
+                self._heed_columns(tx, task, outcome, new_id, now)
+                if task.contract.landing.revisions == "replace":
+                    _replace_namesakes(tx, task, outcome, new_id(), now)
             return _go_on(tx, task, outcome, new_id, now)
+
+    def _heed_columns(
+        self,
+        tx: Store,
+        task: PromotionTask,
+        outcome: PromotionOutcome,
+        new_id: Callable[[], str],
+        now: datetime,
+    ) -> None:
+        """Take up what a staged batch teaches of its table's columns; other types than so far ask for a rebuild."""
+        for batch in outcome.items:
+            if not batch.delivered:
+                continue
+            before = columns_of(tx, task.key)
+            columns, changes = before.merged(dict(batch.delivered), task.contract.bronze)
+            if columns == before and not changes:
+                continue
+            keep_columns(tx, task.key, columns, changes, batch.transition.batch_id, now)
+            widened = [change for change in changes if change.kind == "type"]
+            if widened and task.contract.learns and not _is_asked_for(tx, task.key):
+                why = ", ".join(f"{change.column}: {change.before} -> {change.after}" for change in widened)
+                ask(tx, Rebuild(new_id(), task.key, "widen", Layer.STAGED, why=why), now)
 
     def retry(self, due: DuePromotion, kind: str, error: str, now: datetime) -> None:
         """Write down a failed attempt; the promotion stays planned.
@@ -350,3 +373,12 @@ def _replace_namesakes(
             why="landing.revisions: replace",
         )
         ask(tx, rebuild, now)
+
+
+def _is_asked_for(tx: Store, key: TableKey) -> bool:
+    """Whether a rebuild for other types waits already."""
+    row = tx.row(
+        "SELECT 1 FROM rebuilds WHERE domain = ? AND table_name = ? AND kind = 'widen' AND state = 'requested'",
+        key,
+    )
+    return row is not None

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from daemon.catalog.columns import TableColumns
+from daemon.catalog.ledger.columns import columns_of
 from daemon.catalog.ledger.planning import generation_path, is_held
 from daemon.catalog.ledger.store import Row, Store
 from daemon.catalog.promotion import ClaimedFile, LayerFile, PromotionItem, TableKey
@@ -145,6 +147,10 @@ class PromotionLedger:
                 )
             )
         return frozenset(found)
+
+    def columns(self, key: TableKey) -> TableColumns:
+        """What is known of a table's columns."""
+        return columns_of(self._store, key)
 
     def generation(self, key: TableKey, layer: Layer) -> int:
         """The number of the layer's published generation; 1 for a table that has none yet."""

@@ -52,13 +52,24 @@ class RebuildLedger:
         )
         return (_rebuild(row), row["state"] == "building") if row else None
 
-    def is_waiting(self, key: TableKey, kind: str) -> bool:
-        """Whether a rebuild of this kind is asked for and has not begun."""
+    def is_needless(self, rebuild: Rebuild, version: str) -> bool:
+        """Whether a rebuild for other types has been overtaken: everything in bronze was made under `version`."""
+        if rebuild.kind != "widen":
+            return False
         row = self._store.row(
-            "SELECT 1 FROM rebuilds WHERE domain = ? AND table_name = ? AND kind = ? AND state = 'requested'",
-            (*key, kind),
+            "SELECT 1 FROM layer_files AS f JOIN transitions AS t USING (transition_id) WHERE f.domain = ? "
+            "AND f.table_name = ? AND f.layer = 'bronze' AND json_extract(t.record, '$.contract_version') IS NOT ? LIMIT 1",
+            (*rebuild.key, version),
         )
-        return row is not None
+        return row is None
+
+    def end(self, rebuild: Rebuild, now: datetime) -> None:
+        """There is nothing to do for it."""
+        with self._store.transaction() as tx:
+            tx.execute(
+                "UPDATE rebuilds SET state = 'done', ended_at = ? WHERE rebuild_id = ?",
+                (now.isoformat(), rebuild.rebuild_id),
+            )
 
     def is_climbing(self, key: TableKey) -> bool:
         """Whether batches of the table's rebuild are still on their way up."""

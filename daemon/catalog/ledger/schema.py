@@ -23,7 +23,7 @@ LEGAL_CHANGES: dict[str, dict[str, tuple[str, ...]]] = {
         "planned": ("done", "failed"),
     },
     "rebuilds": {
-        "requested": ("building", "failed"),
+        "requested": ("building", "done", "failed"),
         "building": ("requested", "done", "failed"),
         "failed": ("requested",),
     },
