@@ -64,7 +64,7 @@ class Remaker:
             raise CannotMendError("the ledger has no record of how it was made")
         log = LayerTransitionLog.model_validate_json(record)
         try:
-            contract = self._contracts.get(listed.key)
+            contract = self._inventory.columns(listed.key).under(self._contracts.get(listed.key))
         except ContractError as error:
             raise CannotMendError(str(error)) from error
         if contract.version != log.contract_version:
@@ -113,7 +113,17 @@ class Remaker:
         bench.generation(listed.layer, listed.key, 1).mkdir(parents=True)
         if item.source is not None:
             self._bring(bench, listed, item.source)
-        task = PromotionTask(bench.root, listed.key, listed.layer, (item,), contract, 1, 1)
+        task = PromotionTask(
+            bench.root,
+            listed.key,
+            listed.layer,
+            (item,),
+            contract,
+            1,
+            1,
+            columns=self._inventory.columns(listed.key),
+            released=self._inventory.released(listed.key, listed.file.batch_id),
+        )
         return promote(task, lambda: datetime.now(UTC)).items[0].layer_file
 
     def _bring(self, bench: Layout, listed: ListedFile, source: LayerFile) -> None:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from daemon.catalog.contract import BronzeRules, CastRule
+from daemon.catalog.contract import NO_CONTRACT, BronzeRules, CastRule, Contract
 
 INT: Final = "int"
 FLOAT: Final = "float"
@@ -143,6 +143,13 @@ class TableColumns(BaseModel):
     def kept_out(self) -> tuple[str, ...]:
         """The columns that do not belong to the table."""
         return tuple(name for name, state in self.columns.items() if not state.accepted)
+
+    def under(self, contract: Contract) -> Contract:
+        """The contract, its version naming the learned types where types are learned."""
+        if not contract.learns:
+            return contract
+        version = self.version if contract.version == NO_CONTRACT else f"{contract.version}+{self.version}"
+        return contract.stamped(version=version, origin=contract.origin)
 
     @property
     def version(self) -> str:

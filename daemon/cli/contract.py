@@ -1,11 +1,12 @@
 """`medalliond contract`: contracts checked before the daemon meets them, or shown with their defaults."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from daemon.catalog.contract import Contract
+from daemon.catalog.contract import CastRule, Contract
 from daemon.catalog.contract_file import parse_contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.promotion import TableKey
@@ -125,11 +126,11 @@ def _plain(contract: Contract, unused: set[str]) -> dict[str, Any]:
     """Return the contract as it would be written: casts in their short form, no key for what is found out."""
     plain: dict[str, Any] = contract.model_dump(mode="json", exclude=unused, exclude_none=True)
     if "bronze" in plain:
-        casts = {
-            column: rule.model_dump(mode="json", exclude_defaults=True)
-            for column, rule in contract.bronze.cast.items()
-        }
-        plain["bronze"]["cast"] = {
-            column: rule["type"] if set(rule) == {"type"} else rule for column, rule in casts.items()
-        }
+        plain["bronze"]["cast"] = plain_casts(contract.bronze.cast)
     return plain
+
+
+def plain_casts(casts: Mapping[str, CastRule]) -> dict[str, Any]:
+    """Return casts as they would be written: in their short form where they have no options."""
+    rules = {column: rule.model_dump(mode="json", exclude_defaults=True) for column, rule in casts.items()}
+    return {column: rule["type"] if set(rule) == {"type"} else rule for column, rule in rules.items()}

@@ -81,6 +81,33 @@ def contract_show(
     show_contract(root, table, as_json=as_json)
 
 
+@contract.command("diff")
+def contract_diff(
+    file: Annotated[
+        Path,
+        typer.Argument(help="A contract of the root, or any file with --table."),
+    ],
+    root: Root = HERE,
+    *,
+    table: Annotated[
+        str | None, typer.Option("--table", help="The table it is tried on: DOMAIN.TABLE.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Try a contract on all that was delivered, before it is saved: types, records and rows that would change."""
+    from daemon.cli.contract_trial import diff_contract  # noqa: PLC0415 - see main.py
+
+    diff_contract(root, file, table, as_json=as_json)
+
+
+@contract.command("adopt")
+def contract_adopt(table: TableName, root: Root = HERE) -> None:
+    """Write the learned types of a table into a contract of its own, to read and to edit."""
+    from daemon.cli.contract_trial import adopt_contract  # noqa: PLC0415 - see main.py
+
+    adopt_contract(root, table)
+
+
 schema = typer.Typer(help="The columns of tables.", no_args_is_help=True)
 
 

@@ -38,7 +38,7 @@ def show_status(root: Path, *, as_json: bool) -> None:
             known = _known(views)
             waiting = waiting_files(layout, views.kept_in_landing())
     else:
-        known = {"tables": [], "failures": [], "files": {}}
+        known = {"tables": [], "failures": [], "rebuilds": [], "files": {}}
         waiting = waiting_files(layout, {})
     pid = lock_holder(layout.lock)
     contracts = ContractStore(layout.contracts)
@@ -76,7 +76,7 @@ def _models_waiting(contracts: ContractStore, tables: list[dict[str, Any]]) -> l
 
 def _known(views: LedgerViews) -> dict[str, Any]:
     in_flight = views.batches_in_flight()
-    records, files = views.quarantined_rows(), views.files_set_aside()
+    records, files, rules = views.quarantined_rows(), views.files_set_aside(), views.quarantined_by_rule()
     rows = {(totals.key, totals.layer): totals.rows for totals in views.layers()}
     return {
         "tables": [
@@ -86,6 +86,9 @@ def _known(views: LedgerViews) -> dict[str, Any]:
                 "rows": {str(layer): rows.get((key, layer), 0) for layer in _LAYERS},
                 "batches_in_flight": in_flight.get(key, 0),
                 "quarantined_records": records.get(key, 0),
+                "quarantined_by_rule": {
+                    rule: count for (table, rule), count in rules.items() if table == key
+                },
                 "files_set_aside": files.get(key, 0),
             }
             for key in views.tables()
@@ -94,6 +97,7 @@ def _known(views: LedgerViews) -> dict[str, Any]:
             *map(_failure, views.failures()),
             *(_model_failure(key, error) for key, error in views.model_failures().items()),
         ],
+        "rebuilds": views.rebuilds(),
         "files": views.counts(),
     }
 
@@ -164,6 +168,14 @@ def _print(layout: Layout, report: dict[str, Any]) -> None:
         )
     for failure in report["failures"]:
         _print_failure(failure)
+    for rebuild in report["rebuilds"]:
+        _print_rebuild(rebuild)
+    for table in report["tables"]:
+        caught = ", ".join(
+            f"{rows:,} by {printable(rule)}" for rule, rows in table["quarantined_by_rule"].items()
+        )
+        if caught:
+            print_line(f"quarantined: {table['domain']}.{table['table']}: {caught}")
     if on_terminal() and any(
         table["quarantined_records"] or table["files_set_aside"] for table in report["tables"]
     ):
@@ -181,6 +193,18 @@ def _print_landing(report: dict[str, Any]) -> None:
     print_line(
         f"landing: {files} waiting, the oldest for {age(oldest['seconds'])}: {printable(oldest['file'])}"
     )
+
+
+def _print_rebuild(rebuild: dict[str, Any]) -> None:
+    state = {
+        "requested": "is asked for",
+        "building": "is under way",
+        "failed": "failed; the table is as it was",
+    }
+    why = f" ({printable(rebuild['why'])})" if rebuild["why"] else ""
+    print_line(f"{rebuild['kind']}: {rebuild['domain']}.{rebuild['table']} {state[rebuild['state']]}{why}")
+    if rebuild["error"]:
+        print_line(f"    {printable(rebuild['error'])}")
 
 
 def _print_failure(failure: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from daemon.catalog.contract import NO_CONTRACT, Contract
+from daemon.catalog.contract import Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger import Ledger, StaleSourceError
@@ -216,14 +216,7 @@ class Rebuilder:
 
 def contract_in_force(contracts: ContractStore, ledger: Ledger, key: TableKey) -> Contract:
     """The contract of a table, its version naming the learned types where types are learned. Raises ContractError."""
-    contract = contracts.get(key.real)
-    if not contract.learns:
-        return contract
-    learned = ledger.promotions.columns(key).version
-    return contract.stamped(
-        version=learned if contract.version == NO_CONTRACT else f"{contract.version}+{learned}",
-        origin=contract.origin,
-    )
+    return ledger.promotions.columns(key).under(contracts.get(key.real))
 
 
 def _about(rebuild: Rebuild) -> dict[str, object]:

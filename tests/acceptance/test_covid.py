@@ -2,10 +2,13 @@
 
 import csv
 import json
+import os
+import random
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -17,16 +20,27 @@ pytestmark = pytest.mark.corpus
 @pytest.fixture(scope="module")
 def gold(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
     """The gold table of a root into which the reports were dropped, with the columns of all its files."""
-    root = tmp_path_factory.mktemp("covid")
+    return refined(tmp_path_factory.mktemp("covid"), sorted((corpus / "covid-daily").glob("*.csv"), key=_day))
+
+
+def refined(root: Path, reports: Sequence[Path]) -> pl.DataFrame:
+    """Gold of a root into which reports were dropped in this order, twenty-five a batch."""
     landing = root / "landing" / "covid_daily"
     landing.mkdir(parents=True)
-    for report in (corpus / "covid-daily").glob("*.csv"):
+    for report in reports:
         shutil.copy(report, landing)
     command = [sys.executable, "-m", "daemon", "drain", "--root", str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
+    settings = {**os.environ, "MEDALLIOND_BATCH_MAX_FILES": "25"}
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     files = sorted((root / "data/gold/main/covid_daily").glob("*.parquet"))
     return pl.concat([pl.read_parquet(file) for file in files], how="diagonal")
+
+
+def _day(report: Path) -> tuple[str, ...]:
+    """Reports are called MM-DD-YYYY.csv."""
+    month, day, year = report.stem.split("-")
+    return year, month, day
 
 
 def test_every_record_reaches_gold_once_under_the_union_of_the_columns(
@@ -69,3 +83,18 @@ def _read(report: Path) -> tuple[tuple[str, ...], list[list[str]]]:
     with report.open(encoding="utf-8-sig", newline="") as file:
         header, *records = [record for record in csv.reader(file) if record]
     return tuple(header), records
+
+
+@pytest.mark.timeout(150)
+def test_the_final_table_does_not_depend_on_the_order_of_arrival(
+    corpus: Path, gold: pl.DataFrame, tmp_path: Path
+) -> None:
+    reports = sorted((corpus / "covid-daily").glob("*.csv"))
+    seed = random.randrange(10**6)
+    random.Random(seed).shuffle(reports)
+    shuffled = refined(tmp_path, reports)
+    assert dict(shuffled.schema) == dict(gold.schema), f"seed {seed}"
+    assert any(dtype.is_numeric() for name, dtype in gold.schema.items() if not name.startswith("_"))
+    own = ["_source_file", "_source_row", *sorted(name for name in gold.columns if not name.startswith("_"))]
+    ordered = [frame.select(own).sort("_source_file", "_source_row") for frame in (gold, shuffled)]
+    assert ordered[0].equals(ordered[1]), f"seed {seed}"

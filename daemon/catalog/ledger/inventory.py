@@ -11,7 +11,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from daemon.catalog.columns import TableColumns
 from daemon.catalog.ledger.promotions import PromotionLedger
+from daemon.catalog.ledger.quarantine import QuarantineLedger
 from daemon.catalog.ledger.store import Row, Store
 from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import LayerFile, TableKey
@@ -116,6 +118,18 @@ class LedgerInventory:
     def layer_file(self, key: TableKey, layer: Layer, batch_id: str) -> LayerFile | None:
         """The committed file of a batch in a layer, None if it has none."""
         return self._promotions.layer_file(key, layer, batch_id)
+
+    def files_of(self, key: TableKey, layer: Layer) -> tuple[LayerFile, ...]:
+        """The committed files of a layer of a table, in the order of their batches."""
+        return self._promotions.published(key, layer)
+
+    def columns(self, key: TableKey) -> TableColumns:
+        """What is known of a table's columns."""
+        return self._promotions.columns(key)
+
+    def released(self, key: TableKey, batch_id: str) -> frozenset[tuple[str, int]]:
+        """The records of a batch that checks let pass."""
+        return QuarantineLedger(self._store).released(key, batch_id)
 
     def generation(self, key: TableKey, layer: Layer) -> int:
         """The number of a layer's published generation."""

@@ -98,8 +98,11 @@ class OutcomeLedger:
         for batch in outcome.items:
             if not batch.delivered:
                 continue
-            before = columns_of(tx, task.key)
-            columns, changes = before.merged(dict(batch.delivered), task.contract.bronze)
+            before, delivered = columns_of(tx, task.key), dict(batch.delivered)
+            if not before.columns and _has_other_batches(tx, task.key, batch.transition.batch_id):
+                # Staged before anything was learned: what those values allow is not known, so all is text.
+                delivered = dict.fromkeys(delivered, frozenset[str]())
+            columns, changes = before.merged(delivered, task.contract.bronze)
             if columns == before and not changes:
                 continue
             keep_columns(tx, task.key, columns, changes, batch.transition.batch_id, now)
@@ -380,5 +383,13 @@ def _is_asked_for(tx: Store, key: TableKey) -> bool:
     row = tx.row(
         "SELECT 1 FROM rebuilds WHERE domain = ? AND table_name = ? AND kind = 'widen' AND state = 'requested'",
         key,
+    )
+    return row is not None
+
+
+def _has_other_batches(tx: Store, key: TableKey, batch_id: str) -> bool:
+    row = tx.row(
+        "SELECT 1 FROM layer_files WHERE domain = ? AND table_name = ? AND layer = 'staged' AND batch_id <> ? LIMIT 1",
+        (*key, batch_id),
     )
     return row is not None

@@ -163,7 +163,7 @@ class LedgerViews:
     def rebuilds(self) -> list[dict[str, Any]]:
         """Rebuilds that are asked for, under way, or failed, oldest first."""
         rows = self._store.rows(
-            "SELECT rebuild_id, domain, table_name, kind, base, state, why, requested_at, error FROM rebuilds "
+            'SELECT rebuild_id, domain, table_name AS "table", kind, base, state, why, requested_at, error FROM rebuilds '
             "WHERE state <> 'done' ORDER BY rebuild_id"
         )
         return [dict(row) for row in rows]

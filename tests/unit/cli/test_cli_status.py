@@ -26,6 +26,7 @@ def test_rows_are_counted_per_layer(orders: Root, run: Run) -> None:
         "rows": {"staged": 3, "bronze": 2, "silver": 2, "gold": 2},
         "batches_in_flight": 0,
         "quarantined_records": 1,
+        "quarantined_by_rule": {"cast": 1},
         "files_set_aside": 0,
     }
 
