@@ -77,7 +77,10 @@ class _Promotion:
         sources = dropped_sources(item.sources, staged.files, staged.notes)
         outcome = self._outcome(item, place, staged.layer, sources, files=staged.files)
         return replace(
-            outcome, headers=tuple(staged.headers.items()), delivered=self._delivered(staged.layer.path)
+            outcome,
+            columns=staged.columns,
+            headers=tuple(staged.headers.items()),
+            delivered=self._delivered(staged.layer.path),
         )
 
     def _delivered(self, path: Path | None) -> tuple[tuple[str, Candidates], ...]:

@@ -62,9 +62,8 @@ class _Restaging:
         log = transition(self._place, staged.layer, attempt, sources, files=staged.files)
         result = staged.layer
         quarantine = self._layout.relative(result.quarantine_path) if result.quarantine_path else None
-        columns = columns_of(result.path) if result.path else ()
         headers = tuple(staged.headers.items())
-        return BatchOutcome(log, result.file, (), quarantine, flat(result.rejected), columns, headers)
+        return BatchOutcome(log, result.file, (), quarantine, flat(result.rejected), staged.columns, headers)
 
     def _move(self) -> BatchOutcome:
         """Put away the rows of files that go, and write what is left with those that return."""

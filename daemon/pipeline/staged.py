@@ -19,9 +19,9 @@ from daemon.catalog.promotion import ClaimedFile, FileOutcome
 from daemon.errors import RejectDataError, RetryLaterError, gist, is_machine_fault
 from daemon.lake.durable import TEMPORARY
 from daemon.lake.parquet import PendingParquet, writing
-from daemon.pipeline.provenance import SOURCE_FILE, stamp
+from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, stamp
 from daemon.pipeline.results import LayerResult, Place
-from daemon.pipeline.writing import DATA_ERRORS, publish, scan, set_records_aside
+from daemon.pipeline.writing import DATA_ERRORS, columns_of, publish, scan, set_records_aside
 from daemon.readers import DamagedRecord, Delivery, Refusal, Source, read_delivery
 from daemon.readers.headers import column_names
 
@@ -31,12 +31,14 @@ class StagedResult:
     """The staged batch, and what became of each file, in the order given.
 
     `notes`, by file name, say how each was read; `headers` how a column was spelled, where that differs from its name.
+    `columns` are those of the records, even where there is none.
     """
 
     layer: LayerResult
     files: tuple[FileOutcome, ...]
     notes: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,9 @@ class StagedLayer:
             quarantine_path=place.quarantine_path if rejected else None,
             warnings=[f"{refusal.source}: {refusal.reason}" for refusal in delivery.refused],
         )
-        return StagedResult(result, outcomes, delivery.notes, _spellings(delivery))
+        notes = {**delivery.notes, **_empty_notes(outcomes, fresh, delivery)}
+        columns = columns_of(place.path) if published else _columns_without_rows(delivery)
+        return StagedResult(result, outcomes, notes, _spellings(delivery), columns)
 
     def _read(
         self, files: Sequence[ClaimedFile], pending: PendingParquet, place: Place
@@ -120,6 +124,25 @@ class StagedLayer:
             if not doubtful:
                 return delivery, rows
             careful |= doubtful
+
+
+def _empty_notes(
+    outcomes: Sequence[FileOutcome], fresh: Sequence[ClaimedFile], delivery: Delivery
+) -> dict[str, str]:
+    """A file that is taken and holds no record is what its sender may not have meant: its note says so."""
+    empty = {file.file_id for file in outcomes if file.fate == "staged" and not file.rows}
+    found = {file.name: delivery.notes.get(file.name, "") for file in fresh if file.file_id in empty}
+    return {
+        name: f"{note}; warning: there is no record in this file".lstrip("; ") for name, note in found.items()
+    }
+
+
+def _columns_without_rows(delivery: Delivery) -> tuple[tuple[str, str], ...]:
+    """The columns of files that have a header and nothing below it."""
+    if not delivery.frames:
+        return ()
+    schema = pl.concat(delivery.frames, how="diagonal_relaxed").collect_schema()
+    return tuple((name, str(dtype)) for name, dtype in schema.items() if name not in PROVENANCE)
 
 
 def _digest(file: ClaimedFile) -> str:
