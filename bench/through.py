@@ -88,8 +88,14 @@ def _gold_as_text(root: Path, table: str) -> tuple[list[str], list[list[str]]]:
         kept, on=keys, how="semi"
     )
     own = [name for name in frame.columns if name not in _PROVENANCE]
-    text = frame.sort(keys).select(pl.col(name).cast(pl.String, strict=False) for name in own)
+    text = frame.sort(keys).select(_as_text(name, frame.schema[name]) for name in own)
     return _header(root, table, own), [["" if cell is None else cell for cell in row] for row in text.rows()]
+
+
+def _as_text(name: str, dtype: pl.DataType) -> pl.Expr:
+    """Typed columns (Parquet) are told by their type where they have no text."""
+    has_text = dtype == pl.String or dtype.is_numeric() or dtype.is_temporal() or dtype == pl.Boolean
+    return pl.col(name).cast(pl.String, strict=False) if has_text else pl.lit(str(dtype)).alias(name)
 
 
 def _known_columns(root: Path, table: str) -> list[str]:
