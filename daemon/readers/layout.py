@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 from daemon.catalog.contract import ReaderOptions
@@ -135,7 +135,8 @@ class _Table:
 
     def _base(self, top: int, skip: int) -> Layout:
         """The layout of a table that begins at record `top`, without a header yet."""
-        starts = [record.raw for record in self._records[:top]]
+        above = self._records[:top]
+        starts = [record.raw for record in above]
         return Layout(
             self._dialect,
             (),
@@ -144,7 +145,7 @@ class _Table:
             shapes=self._shapes,
             comment=self._options.comment or "",
             remark=next((mark for mark in REMARKS if any(raw.startswith(mark) for raw in starts)), ""),
-            before=tuple(record for record in self._records[:top] if not self._is_note(record)),
+            before=tuple(dropwhile(self._is_note, above)),  # below a record nothing is a title any more
             notes=(f"{top} lines before the table",) if top else (),
         )
 
@@ -187,6 +188,8 @@ class _Table:
             return right[
                 0
             ]  # a header below which nothing stands is the only record: it must not be passed over
+        if place != right[0] and right[0] and not self._is_note(self._records[right[0] - 1]):
+            return right[0]  # what stands above it is a header, damaged: the record is sparse, and no title
         if place != right[0] and _Verdict(self._records[place].fields, self._shapes).value_like:
             return right[0] if _Verdict(self._records[right[0]].fields, self._shapes).breaking else place
         return place

@@ -136,9 +136,11 @@ class SampleReading:
         shape = shape_of(cell)
         if shape == EMPTY:
             return 0.8
-        torn = cell.count('"') % 2 or any(
-            mark in cell for mark in _USUAL[1:] if mark != self.dialect.delimiter
-        )
+        delimiter = self.dialect.delimiter
+        others = (
+            _USUAL[1:] if delimiter in (*_USUAL, "") else _USUAL
+        )  # a comma in a text tells against unusual ones only
+        torn = cell.count('"') % 2 or any(mark in cell for mark in others if mark != delimiter)
         if shape == TEXT or shape.startswith("code:"):
             return 0.2 if torn else 0.7
         return 1.0

@@ -106,3 +106,24 @@ def test_many_rows_spill_to_scratch_and_come_back_in_order(
     outcome = read(b"a,b\n" + body + b"broken\n")
     assert [row[0] for row in outcome.rows] == [str(number) for number in range(35)]
     assert outcome.numbers == list(range(1, 36))
+
+
+def test_a_sparse_record_below_a_damaged_header_is_no_title_and_the_next_one_no_header(read: Read) -> None:
+    records = b"".join(b'"K%d","n%d"\n' % (number, number) for number in range(2, 9))
+    outcome = read(b'"key","note","and more"\n"K1",""\n' + records)
+    kept = {value for row in outcome.rows for value in row}
+    told = outcome.delivery.refused or {"K1", "K2"} <= kept | {record.raw for record in outcome.damaged}
+    assert told
+
+
+def test_a_record_between_a_lost_header_and_the_table_is_set_aside(read: Read) -> None:
+    outcome = read(b"key;note;more\n1;;\nx;y\n" + b"".join(b"%d;a\n" % n for n in range(9)))
+    raws = {record.raw for record in outcome.damaged}
+    assert outcome.delivery.refused or "1;;" in raws
+
+
+def test_a_comma_in_every_text_tells_against_a_blank_as_delimiter(read: Read) -> None:
+    lines = [b"yek,eulav,ecalp,K1,x,fir 7", b"K2,true,ginkgo 8", b"K3,true,dogwood 14", b"K4\0\0\0e,cedar 55"]
+    lines += [b"K%d,true,ginkgo %d" % (number, number) for number in range(5, 12)]
+    outcome = read(b"\n".join(lines))
+    assert outcome.delivery.refused or ("K2", "true", "ginkgo 8") in outcome.rows
