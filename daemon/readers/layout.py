@@ -25,6 +25,8 @@ _MOST_HEADER_ROWS = 4
 _FILLED_SHARE = 0.6
 _MOST_PREAMBLE = 40
 _BODY_TO_TELL = 3
+_MOST_COLUMNS = 100_000
+"""What Polars does with a column it does for each: of more, a few rows take minutes and gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,10 @@ class _Table:
         self._options = options
         if not self._width:
             raise UnknownLayoutError("unknown_dialect", "every line has a quote out of place")
+        if self._width > _MOST_COLUMNS:
+            raise UnknownLayoutError(
+                "too_wide", f"it has {self._width:,} columns; at most {_MOST_COLUMNS:,} make a table here"
+            )
 
     def layout(self) -> Layout:
         """The layout of the file this sample begins."""

@@ -109,11 +109,20 @@ def test_many_rows_spill_to_scratch_and_come_back_in_order(
 
 
 def test_a_sparse_record_below_a_damaged_header_is_no_title_and_the_next_one_no_header(read: Read) -> None:
-    records = b"".join(b'"K%d","n%d"\n' % (number, number) for number in range(2, 9))
-    outcome = read(b'"key","note","and more"\n"K1",""\n' + records)
-    kept = {value for row in outcome.rows for value in row}
-    told = outcome.delivery.refused or {"K1", "K2"} <= kept | {record.raw for record in outcome.damaged}
-    assert told
+    lines = [
+        '"key","not\0\0\0\0\0\0EDAB1","=1+1"',
+        '"KA83434D1B6",""',
+        '"K1C3B744D6E","fir"',
+        '"KAB31C956AE","semi; colon"',
+    ]
+    lines += [
+        '"K619450A75C","birch"',
+        '"K21CB026542","birch"',
+        '"KBE2E5ED838","ivy"',
+        '"K6290AE43D1","00123"',
+    ]
+    outcome = read("\n".join([*lines, '"KCF72329280","00123"', '"KCC069']).encode())
+    assert outcome.refusal.kind == "header_damaged"
 
 
 def test_a_record_between_a_lost_header_and_the_table_is_set_aside(read: Read) -> None:
@@ -123,7 +132,22 @@ def test_a_record_between_a_lost_header_and_the_table_is_set_aside(read: Read) -
 
 
 def test_a_comma_in_every_text_tells_against_a_blank_as_delimiter(read: Read) -> None:
-    lines = [b"yek,eulav,ecalp,K1,x,fir 7", b"K2,true,ginkgo 8", b"K3,true,dogwood 14", b"K4\0\0\0e,cedar 55"]
-    lines += [b"K%d,true,ginkgo %d" % (number, number) for number in range(5, 12)]
-    outcome = read(b"\n".join(lines))
-    assert outcome.delivery.refused or ("K2", "true", "ginkgo 8") in outcome.rows
+    lines = [b"", b"ecalp,galf,yekK44E2DC1565,false,fir 27", b"KC098C3788A,true,ginkgo 86"]
+    lines += [b"K093FC3EE87,true,dogwood 14", b"K1187837572,true,ginkgo 37", b"KEC1BDADC7\0\0\0e,cedar 55"]
+    lines += [b"K70A96187D3,false,fir 37", b"KF065E30C90,true,birch 7", b"KE49AD31D54,false,ivy 28"]
+    lines += [b"K3755463790,true,hazel 6", b"KA86E0D611D,false,birch 7"]
+    outcome = read(b"\r\n".join(lines))
+    assert outcome.refusal.kind == "header_damaged"
+
+
+def test_a_header_longer_than_the_sample_is_the_header_all_the_same(read: Read) -> None:
+    names = [f"a_rather_long_name_of_column_{number}" for number in range(12_000)]
+    outcome = read("\n".join([",".join(names)] + [",".join(["1"] * 12_000)] * 3).encode())
+    assert outcome.columns == names
+    assert len(outcome.rows) == 3
+
+
+def test_more_columns_than_can_be_kept_are_refused(read: Read) -> None:
+    line = b",".join([b"1"] * 100_001)
+    refusal = read(b"\n".join([line] * 3)).refusal
+    assert (refusal.kind, refusal.reason[:31]) == ("too_wide", "it has 100,001 columns; at most")
