@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,26 +22,36 @@ SECRET = "KFEEDFACE00"  # noqa: S105 - a token as every record has one
 """The token of records outside landing: seen anywhere in the root, a link was followed."""
 
 
-def bombs(*, large: bool) -> Iterator[tuple[str, bytes]]:
+def bombs(*, large: bool) -> dict[str, Callable[[], bytes]]:
     """Small files that become large, by name; those that take minutes only when `large`."""
-    yield "one_line.csv.gz", _gzipped(b"xyz " * 250_000, 300)
-    yield "deep.json", b"[" * 200_000 + b"]" * 200_000
-    yield "deep_within.json", b'[{"a":' + b"[" * 900 + b"1" + b"]" * 900 + b"}]"
-    yield "deep_objects.ndjson", (b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n") * 2
-    yield "zeros.zip", _stored_twice(b"\0" * 50_000_000)
-    yield "nested.zip", _nested(12)
-    yield "many.zip", zipped({f"{number}.csv": b"a,b\n1,2\n" for number in range(10_001)})
-    yield "columns.csv", b"\n".join(b",".join([value] * 1_000_000) for value in (b"name", b"1"))
-    yield "quotes.csv", b"a,b\n" + b'"' * 2_000_001
-    yield "commas.csv", b"a,b\n1,2\n" + b"," * 3_000_000
-    yield "unfolds.parquet", _unfolding(1_000)
-    yield "laughs.xlsx", _entities()
-    if large:
-        yield "cell.csv", b"a,b\n1," + b"x" * 100_000_000 + b"\n2,y\n3,z\n"
-        yield "bomb.csv.gz", _gzipped(b"1,2,3,4\n" * 130_000, 1_100)
-        yield "rows.parquet", _constant_rows(60_000_000)
-        yield "sheet.xlsx", _wide_sheet()
-        yield "columns.json", b"[{" + b",".join(b'"c%d":1' % number for number in range(300_000)) + b"}]"
+    small: dict[str, Callable[[], bytes]] = {
+        "one_line.csv.gz": lambda: _gzipped(b"xyz " * 250_000, 150),
+        "deep.json": lambda: b"[" * 200_000 + b"]" * 200_000,
+        "deep_within.json": lambda: b'[{"a":' + b"[" * 900 + b"1" + b"]" * 900 + b"}]",
+        "deep_objects.ndjson": lambda: (b'{"a":' * 50_000 + b"1" + b"}" * 50_000 + b"\n") * 2,
+        "nested.zip": lambda: _nested(12),
+        "many.zip": lambda: zipped({f"{number}.csv": b"a,b\n1,2\n" for number in range(10_001)}),
+        "columns.csv": lambda: b"\n".join(b",".join([value] * 1_000_000) for value in (b"name", b"1")),
+        "quotes.csv": lambda: b"a,b\n" + b'"' * 500_001,
+        "unfolds.parquet": lambda: _unfolding(1_000),
+        "laughs.xlsx": _entities,
+    }
+    return (
+        small
+        if not large
+        else {
+            **small,
+            "commas.csv": lambda: b"a,b\n1,2\n" + b"," * 3_000_000,
+            "zeros.zip": lambda: _zeros(30, 50_000_000),
+            "cell.csv": lambda: b"a,b\n1," + b"x" * 100_000_000 + b"\n2,y\n3,z\n",
+            "bomb.csv.gz": lambda: _gzipped(b"1,2,3,4\n" * 130_000, 1_100),
+            "rows.parquet": lambda: _constant_rows(60_000_000),
+            "sheet.xlsx": _wide_sheet,
+            "columns.json": lambda: (
+                b"[{" + b",".join(b'"c%d":1' % number for number in range(300_000)) + b"}]"
+            ),
+        }
+    )
 
 
 def _gzipped(chunk: bytes, times: int) -> bytes:
@@ -52,11 +62,11 @@ def _gzipped(chunk: bytes, times: int) -> bytes:
     return target.getvalue()
 
 
-def _stored_twice(content: bytes) -> bytes:
+def _zeros(members: int, size: int) -> bytes:
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for number in range(30):
-            archive.writestr(f"{number}.csv", content)
+        for number in range(members):
+            archive.writestr(f"{number}.csv", b"\0" * size)
     return target.getvalue()
 
 
@@ -141,7 +151,7 @@ def put_oddities(landing: Path, outside: Path) -> Oddities:
     """Put links, pipes, a socket, devices and regular files of odd names into `landing`; `outside` holds secrets."""
     odd = Oddities()
     outside.mkdir(exist_ok=True)
-    (outside / "secret.csv").write_text(f"key,note\n{SECRET},secret\n{SECRET},again\n")
+    (outside / "secret.csv").write_text(f"key,note\n{SECRET},of the secret\n{SECRET},again\n")
     folder = landing / "odd"
     folder.mkdir(parents=True)
     for number, name in enumerate(_NAMES):

@@ -36,7 +36,7 @@ def panics_unexplained() -> None:
     """What a library says when it fails is the reason, whatever it says."""
     from daemon.readers import foreign
 
-    foreign.spoken = lambda error: str(error)
+    foreign.spoken = lambda error: f"{error}"
 
 
 def _sync_only(*, regular: bool) -> None:
