@@ -16,7 +16,7 @@ from daemon.readers.headers import column_names, numbered_names
 from daemon.readers.lines import sample_lines
 from daemon.readers.records import Record
 from daemon.readers.shapes import EMPTY, TEXT, column_shape, is_year, shape_of
-from daemon.readers.sniff import REMARKS, SampleReading, UnknownLayoutError, read_sample
+from daemon.readers.sniff import REMARKS, USUAL, SampleReading, UnknownLayoutError, read_sample
 
 _SAMPLE_LINES = 300
 _SAMPLE_BYTES = 1 << 18
@@ -25,6 +25,8 @@ _MOST_HEADER_ROWS = 4
 _FILLED_SHARE = 0.6
 _MOST_PREAMBLE = 40
 _BODY_TO_TELL = 3
+_TELLING_WIDTH = 3
+"""A line that another delimiter splits into so many fields, as many as the table has, is no title."""
 _MOST_COLUMNS = 100_000
 """What Polars does with a column it does for each: of more, a few rows take minutes and gigabytes."""
 
@@ -204,7 +206,13 @@ class _Table:
         """Whether the record is a line of text above the table: nothing stands behind its first field."""
         if self._options.comment is None and record.raw.startswith(REMARKS):
             return True
-        return record.flaw is None and not any(cell.strip() for cell in record.fields[1:])
+        if record.flaw is not None or any(cell.strip() for cell in record.fields[1:]):
+            return False
+        marks = set(USUAL) - {self._dialect.delimiter}
+        others = (replace(self._dialect, delimiter=mark).parse(record.raw) for mark in marks)
+        return self._width < _TELLING_WIDTH or not any(
+            isinstance(fields, list) and len(fields) == self._width for fields in others
+        )
 
     def _has_no_header(self, top: int, verdict: _Verdict) -> bool:
         """Whether the first record is data: it keeps the columns' shapes, or its texts come again below it."""

@@ -177,8 +177,10 @@ class _DeliveryReader:
                 return reading
         layout = find_layout(source.path, self._options)
         reading = None if layout == known else self._fast_reading(source, layout)
-        if reading is not None and first_line:
-            self._layouts[first_line] = layout
+        if reading is not None and first_line and layout.header and layout.skip == 1:
+            self._layouts[first_line] = (
+                layout  # of other files the first line does not tell where the table begins
+            )
         return reading
 
     def _fast_reading(self, source: Source, layout: Layout) -> Reading | None:

@@ -42,6 +42,7 @@ class Tally:
     files: int = 0
     lost: int = 0
     doubled: int = 0
+    told: int = 0
     refused: int = 0
     with_damage: int = 0
     records: int = 0
@@ -56,6 +57,7 @@ class Tally:
         self.files += other.files
         self.lost += other.lost
         self.doubled += other.doubled
+        self.told += other.told
         self.refused += other.refused
         self.with_damage += other.with_damage
         self.records += other.records
@@ -158,7 +160,7 @@ class _Group:
     def _judge(self, names: Sequence[str], staged: "StagedResult", quarantine: Path) -> None:  # type: ignore[name-defined]  # noqa: F821
         import polars as pl
 
-        from torture.oracle import Read, Row, faults
+        from torture.oracle import TOLD, Read, Row, faults
 
         rows: dict[str, list[Row]] = {name: [] for name in names}
         aside: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
@@ -186,7 +188,10 @@ class _Group:
             self._tally.aside += len(read.aside)
             self._tally.with_damage += bool(read.aside)
             for fault in faults(self._seed, self.copies[name], read):
-                self._find(name, f"{fault} (notes: {read.notes})")
+                if fault.startswith(TOLD):
+                    self._tally.told += 1
+                else:
+                    self._find(name, f"{fault} (notes: {read.notes})")
 
     def _refused(self, name: str, kind: str, reason: str) -> None:
         from torture.oracle import unreadable_reason

@@ -90,6 +90,7 @@ def _fuzz(plan: Plan, report: Report) -> None:
     report.figures["damaged files"] = f"{tally.files:,} ({tally.files / seconds:.0f}/s)"
     report.figures["refused"] = f"{tally.refused:,}"
     report.figures["read with records set aside"] = f"{tally.with_damage:,}"
+    report.figures["records taken amiss, and told so"] = f"{tally.told:,}"
     report.figures["records set aside"] = f"{tally.aside:,}"
 
 

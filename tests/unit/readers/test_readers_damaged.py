@@ -151,3 +151,17 @@ def test_more_columns_than_can_be_kept_are_refused(read: Read) -> None:
     line = b",".join([b"1"] * 100_001)
     refusal = read(b"\n".join([line] * 3)).refusal
     assert (refusal.kind, refusal.reason[:31]) == ("too_wide", "it has 100,001 columns; at most")
+
+
+def test_a_record_written_with_another_delimiter_above_the_table_is_set_aside(read: Read) -> None:
+    lines = ["key;flag;day", "K1;false;2021-06-06", "K2;false;2018-11-15"]
+    lines += [f"K{number}|true|2013-08-{number:02}" for number in range(3, 20)]
+    outcome = read("\n".join(lines).encode())
+    assert "K1;false;2021-06-06" in [record.raw for record in outcome.damaged]
+
+
+def test_a_blank_is_no_delimiter_where_it_tears_most_cells(read: Read) -> None:
+    whole = [f'"K{number}"|"{number}.5"|"fir {number}"|"x"' for number in range(4)]
+    torn = [f'"K{number}"?"{number}.5"?"fir {number}"?"x"' for number in range(4, 9)]
+    outcome = read("\n".join(['"key"|"amount"|"place"|"fl g"', *whole, *torn]).encode())
+    assert outcome.delivery.refused or outcome.rows[0] == ("K0", "0.5", "fir 0", "x")
