@@ -136,7 +136,7 @@ def test_a_table_of_one_column_is_read(read: Read) -> None:
 
 def test_where_the_table_begins_in_one_file_says_nothing_about_another_that_begins_alike(read: Read) -> None:
     header = b"name,size,weight\n"
-    units = header + b"x,(m),(kg)\n" + b"".join(b"u%d,%d,%d\n" % (n, n, n) for n in range(9))
+    units = header + b"unit,m,kg\n" + b"".join(b"u%d,%d,%d\n" % (n, n, n) for n in range(9))
     plain = header + b"".join(b"p%d,%d,%d\n" % (n, n, n) for n in range(9))
     outcome = read({"units.csv": units, "plain.csv": plain})
     rows = outcome.table.filter(pl.col("_source_file") == "plain.csv")
