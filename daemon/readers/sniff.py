@@ -74,9 +74,12 @@ class SampleReading:
 
     @property
     def trusted(self) -> bool:
-        """Whether the quoting may be believed: no quotes only if no cell is quoted, unescaped ones if all is explained."""
+        """Whether the quoting may be believed.
+
+        Other quotes than "these", or none, only if no cell is in such; unescaped ones if all is explained.
+        """
         cells = (cell.strip() for record in self.records for cell in record.fields)
-        if not self.dialect.quote:
+        if self.dialect.quote != '"':
             return not any(cell.startswith('"') and cell.endswith('"') for cell in cells)
         if not self.dialect.naked:
             return True
