@@ -170,8 +170,8 @@ def test_a_blank_is_no_delimiter_where_it_tears_most_cells(read: Read) -> None:
 def test_other_quotes_in_the_later_lines_are_no_reason_to_leave_the_usual_ones_on_the_values(
     read: Read,
 ) -> None:
-    usual = [f'"K{number}","2026-06-1{number}","{number}.5"' for number in range(3)]
-    other = [f"'K{number}','2026-06-1{number}','{number}.5'" for number in range(3, 9)]
+    usual = [f'"K{number}","2026-06-{number:02}","{number}.5"' for number in range(10, 16)]
+    other = [f"'K{number}','2026-06-{number:02}','{number}.5'" for number in range(16, 31)]
     outcome = read("\n".join(['"key","day","amount"', *usual, *other]).encode())
     raws = "\n".join(record.raw for record in outcome.damaged)
-    assert all(line in raws for line in usual) or outcome.rows[0] == ("K0", "2026-06-10", "0.5")
+    assert all(line in raws for line in usual) or outcome.rows[0] == ("K10", "2026-06-10", "10.5")
