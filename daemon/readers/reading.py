@@ -141,7 +141,7 @@ class _DeliveryReader:
         try:
             text = self._as_utf8(source, encoding, stem)
         except UnicodeDecodeError as error:
-            return Reading(refused=Refusal(source.name, "unreadable", str(error)))
+            return Reading(refused=_not_as_it_seems(source, error))
         return read_json(Source(source.name, text.path), self._options, self._scratch, stem)
 
     def _delimited(self, source: Source, head: bytes, stem: str) -> Reading:
@@ -163,9 +163,7 @@ class _DeliveryReader:
         except UnknownLayoutError as error:
             return Reading(refused=Refusal(source.name, error.kind, str(error)))
         except UnicodeDecodeError as error:
-            return Reading(
-                refused=Refusal(source.name, "unreadable", f"this text is not the {error.encoding} it seems")
-            )
+            return Reading(refused=_not_as_it_seems(source, error))
 
     def _fast_utf8(self, source: Source, head: bytes) -> Reading | None:
         """The reading of a file that can be proved as it is; its layout is remembered for files that begin alike."""
@@ -193,6 +191,10 @@ class _DeliveryReader:
         if encoding == "utf-8":
             return Text(source.path, encoding)
         return translate(source.path, encoding, self._scratch / f"{stem}-utf8")
+
+
+def _not_as_it_seems(source: Source, error: UnicodeDecodeError) -> Refusal:
+    return Refusal(source.name, "unreadable", f"this text is not the {error.encoding} it seems")
 
 
 def _together(readings: dict[str, Reading]) -> list[pl.LazyFrame]:

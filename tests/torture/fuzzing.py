@@ -165,7 +165,11 @@ class _Group:
         rows: dict[str, list[Row]] = {name: [] for name in names}
         aside: dict[str, list[tuple[int, str]]] = {name: [] for name in names}
         if staged.layer.path is not None:
-            for record in pl.read_parquet(staged.layer.path, glob=False).iter_rows(named=True):
+            told = self._seed.vouched or self._seed.kind in ("csv", "json", "ndjson")
+            wanted = None if told else ["_source_file", "_source_row"]  # of other kinds any type may come
+            for record in pl.read_parquet(staged.layer.path, glob=False, columns=wanted).iter_rows(
+                named=True
+            ):
                 name, number = record["_source_file"].partition("!")[0], record["_source_row"]
                 values = {
                     key: str(value) for key, value in record.items() if key not in _OURS and value is not None

@@ -100,7 +100,8 @@ def _tokens(damaged: bytes, read: Read) -> Iterator[str]:
         came.update(TOKEN.findall("\0".join(row.values.values())))
     for _, raw in read.aside:
         came.update(TOKEN.findall(raw))
-    header = Counter(token for row in read.rows[:1] for token in TOKEN.findall("\0".join(row.values)))
+    names = {name for row in read.rows for name in row.values}
+    header = Counter(TOKEN.findall("\0".join(names)))
     lost = there - came - header
     above = _ABOVE.search(read.notes)
     if lost:

@@ -121,3 +121,9 @@ def test_a_zip_archive_whose_directory_points_nowhere_is_damaged_and_not_the_mac
 def test_a_member_without_a_name_is_read(read: Read) -> None:
     packed = _zipped({"??.csv": _CSV}).replace(b"??.csv", b"\0?.csv")  # a name ends at its first NUL
     assert read({"in.zip": packed}).rows == [("1", "2")]
+
+
+def test_a_zip_archive_of_an_unknown_version_is_refused(read: Read) -> None:
+    packed = bytearray(_zipped({"in.csv": _CSV}))
+    packed[packed.index(b"PK\x01\x02") + 6] = 99  # the version that is needed to read it
+    assert read({"in.zip": bytes(packed)}).refusal.kind == "unreadable"
