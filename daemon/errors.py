@@ -4,6 +4,7 @@ The ground below every room. Each class docstring says when it is raised; each m
 person and names the file, the record, the reason and the next step where they are known.
 """
 
+import errno
 import re
 
 
@@ -43,7 +44,7 @@ def _rebuild_reject(reason: str, kind: str) -> RejectDataError:
     return RejectDataError(reason, kind=kind)
 
 
-_OS_ERROR_IN_TEXT = re.compile(r"\(os error \d+\)")
+_OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
 
 
 def gist(error: BaseException) -> str:
@@ -54,12 +55,14 @@ def gist(error: BaseException) -> str:
 def is_machine_fault(error: BaseException) -> bool:
     """Whether `error` is the machine's fault rather than the data's.
 
-    Whatever the kernel refused is not the data's fault: a full disk as little as a permission. Polars reports it as
+    Whatever the kernel refused is not the data's fault: a full disk as little as a permission. But for an argument that
+    makes no sense to it (EINVAL): that is a place in the file that a damaged file named. Polars reports it as
     ComputeError "… (os error 28)" with errno None, so the text is read as well; and it raises OSError without either for
     damaged compressed data, which is the data's.
     """
     if isinstance(error, RetryLaterError | MemoryError):
         return True
     if isinstance(error, OSError) and error.errno is not None:
-        return True
-    return _OS_ERROR_IN_TEXT.search(str(error)) is not None
+        return error.errno != errno.EINVAL
+    told = _OS_ERROR_IN_TEXT.search(str(error))
+    return told is not None and int(told[1]) != errno.EINVAL

@@ -153,6 +153,11 @@ class Event(StrEnum):
         "domain table batch_id target_layer files error",
         "a promotion took longer than `worker_timeout`; its worker was ended and replaced",
     )
+    WORKER_TOO_LARGE = (
+        "worker_too_large",
+        "domain table batch_id target_layer files error",
+        "a promotion took more memory than `worker_memory`; its worker was ended and replaced",
+    )
 
     # what is published, changed
     REQUEST_ANSWERED = (

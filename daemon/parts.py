@@ -63,7 +63,7 @@ class Parts:
         self._transforms = _signature(layout)
         self.ledger = Ledger.open(layout.ledger)
         self._claims = Claims(self.ledger.intake, layout)
-        self.workers = WorkerPool(settings.workers, settings.worker_timeout)
+        self.workers = WorkerPool(settings.workers, settings.worker_timeout, settings.worker_memory)
         self.backoff = Backoff(settings.retry_base, settings.retry_cap, time.monotonic)
         self.jobs = Jobs(4 * settings.workers + 4, fail)
         grace = timedelta(seconds=settings.generation_grace)

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +23,34 @@ from daemon.logs import LogFormat, LogLevel
 FILE_NAME: Final = "medalliond.toml"
 PREFIX: Final = "MEDALLIOND_"
 
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_GROUPS = Path("/sys/fs/cgroup")
+
 Location = tuple[str, ...]
 Values = dict[str, Any]
 
 
 def _usable_cores() -> int:
     return len(os.sched_getaffinity(0))
+
+
+def _share_of_memory() -> int:
+    """Three fifths of the memory there is: of the machine's, or of what the control groups we are in may have."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([memory, *_group_limits()]) * 3 // 5
+
+
+def _group_limits() -> Iterator[int]:
+    """The limits of the control groups that this process is in (version 2; without any there is no file)."""
+    try:
+        own = next(line for line in _OWN_GROUPS.read_text().splitlines() if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return
+    folder = _GROUPS / own.removeprefix("0::").strip("/")
+    while folder.is_relative_to(_GROUPS):
+        with suppress(OSError, ValueError):  # no limit is "max"
+            yield int((folder / "memory.max").read_text())
+        folder = folder.parent
 
 
 class BatchSettings(Rules):
@@ -64,6 +87,14 @@ class Settings(Rules):
     )
     worker_timeout: Duration = Field(
         default=600.0, gt=0, description="how long one promotion may take before its worker is ended"
+    )
+    worker_memory: Size = Field(
+        default_factory=lambda: Size(_share_of_memory()),
+        ge=256_000_000,
+        description=(
+            "how much memory one worker may hold, e.g. 4GB, before it is ended and its file set aside; "
+            "by default three fifths of the memory there is"
+        ),
     )
     retry_base: Duration = Field(
         default=1.0,

@@ -24,6 +24,7 @@ _NEXT_STEPS = {
     "machine": "nothing, once the machine has what it lacks: it is tried again by itself",
     "worker_died": "nothing: the file that does it is tried alone, then set aside",
     "timed_out": "nothing: the file that does it is tried alone, then set aside",
+    "too_much_memory": "raise worker_memory in the settings, or wait: the file that does it is tried alone, then set aside",
 }
 _NEXT_STEP = (
     "it is tried again by itself; the log has the details, and `medalliond doctor` looks at the machine"

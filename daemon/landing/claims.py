@@ -6,6 +6,7 @@ synced what the disk shows; a crash at any point is put right by `recover`.
 
 import errno
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -106,6 +107,9 @@ class Claims:
                 found = os.lstat(self._layout.root / intent.claimed_path)
             except FileNotFoundError:
                 continue
+            if not stat.S_ISREG(found.st_mode):
+                _put_out(self._layout.root / intent.claimed_path, self._layout.root / intent.landing_path)
+                continue
             sizes[ordinal] = (found.st_size, found.st_mtime_ns)
         if sizes:
             sync_directory(folder)
@@ -151,6 +155,15 @@ def _give_back(claimed_path: Path, landing_path: Path) -> None:
             return
         raise
     claimed_path.unlink()
+
+
+def _put_out(claimed_path: Path, landing_path: Path) -> None:
+    """A link, pipe or device took the file's place between the look and the rename: nobody may open it.
+
+    It goes back; where the name is taken again it is removed, which costs no data.
+    """
+    _give_back(claimed_path, landing_path)
+    claimed_path.unlink(missing_ok=True)
 
 
 def _claimed_name(ordinal: int, path: Path) -> str:

@@ -16,13 +16,14 @@ import polars as pl
 
 from daemon.catalog.contract import ReaderOptions
 from daemon.catalog.promotion import ClaimedFile, FileOutcome
-from daemon.errors import RejectDataError, RetryLaterError, gist, is_machine_fault
+from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
 from daemon.lake.durable import TEMPORARY
 from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, stamp
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.writing import DATA_ERRORS, columns_of, publish, scan, set_records_aside
 from daemon.readers import DamagedRecord, Delivery, Refusal, Source, read_delivery
+from daemon.readers.foreign import spoken
 from daemon.readers.headers import column_names
 
 
@@ -119,7 +120,7 @@ class StagedLayer:
                 if is_machine_fault(error):
                     raise RetryLaterError(f"{place.path}: {error}") from error
                 if careful == everything:
-                    raise RejectDataError(f"the file cannot be read: {gist(error)}") from error
+                    raise RejectDataError(f"the file cannot be read: {spoken(error)}") from error
                 doubtful = everything
             if not doubtful:
                 return delivery, rows

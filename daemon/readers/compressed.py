@@ -15,6 +15,7 @@ from typing import IO
 
 import zstandard
 
+from daemon.errors import is_machine_fault
 from daemon.readers.delivery import Refusal, Source
 from daemon.readers.formats import Kind
 
@@ -60,16 +61,42 @@ def members(source: Source, scratch: Path, stem: str) -> list[Source] | Refusal:
         return Refusal(source.name, error.kind, str(error))
 
 
+def unsound(source: Source) -> Refusal | None:
+    """Why the content of a workbook that is a zip archive cannot be trusted; None when its checksums vouch for all of it.
+
+    The library that reads workbooks does not look at them.
+    """
+    try:
+        with _explained("zip"), zipfile.ZipFile(source.path) as archive:
+            left = _allowed(source.path.stat().st_size)
+            for info in _listed(archive):
+                with archive.open(info) as member:
+                    for chunk in _chunks(member):
+                        left -= len(chunk)
+                        _refuse_bomb(left)
+    except PackedError as error:
+        return Refusal(source.name, error.kind, str(error))
+    return None
+
+
+def _listed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """What an archive holds. Raises PackedError when that is not to be unpacked."""
+    inside = archive.infolist()
+    if len(inside) > MOST_MEMBERS:
+        raise PackedError(
+            "too_large", f"this zip archive holds {len(inside)} files; at most {MOST_MEMBERS} are unpacked"
+        )
+    if any(info.flag_bits & 1 for info in inside):
+        raise PackedError("encrypted", "this zip archive is protected by a password; send it without one")
+    return inside
+
+
 def _members(source: Source, archive: zipfile.ZipFile, scratch: Path, stem: str) -> Iterator[Source]:
-    files = [info for info in archive.infolist() if not info.is_dir() and not _is_litter(info.filename)]
+    files = [
+        info for info in _listed(archive) if not info.filename.endswith("/") and not _is_litter(info.filename)
+    ]
     if not files:
         raise PackedError("empty", "there is no file in this zip archive")
-    if len(files) > MOST_MEMBERS:
-        raise PackedError(
-            "too_large", f"this zip archive holds {len(files)} files; at most {MOST_MEMBERS} are unpacked"
-        )
-    if any(info.flag_bits & 1 for info in files):
-        raise PackedError("encrypted", "this zip archive is protected by a password; send it without one")
     left = _allowed(source.path.stat().st_size)
     for place, info in enumerate(files):
         target = scratch / f"{stem}-member-{place}"
@@ -115,12 +142,16 @@ def _write(chunks: Iterator[bytes], target: Path, most: int) -> int:
     with target.open("wb") as unpacked:
         for chunk in chunks:
             size += len(chunk)
-            if size > most:
-                raise PackedError(
-                    "too_large", f"this file unpacks to more than {most:,} bytes: it is refused as a bomb"
-                )
+            _refuse_bomb(most - size)
             unpacked.write(chunk)
     return size
+
+
+def _refuse_bomb(left: int) -> None:
+    if left < 0:
+        raise PackedError(
+            "too_large", "this file unpacks to more than its size accounts for: it is refused as a bomb"
+        )
 
 
 @contextmanager
@@ -130,15 +161,13 @@ def _explained(what: str) -> Iterator[None]:
     except EOFError as error:
         raise PackedError("incomplete", f"this {what} file is cut short; send it again") from error
     except zipfile.BadZipFile as error:
-        raise PackedError(
-            "incomplete", f"this zip archive is damaged or cut short ({error}); send it again"
-        ) from error
+        raise PackedError("incomplete", "this zip archive is damaged or cut short; send it again") from error
     except (gzip.BadGzipFile, zlib.error, zstandard.ZstdError, lzma.LZMAError, NotImplementedError) as error:
-        raise PackedError("unreadable", f"this {what} file is damaged ({error}); send it again") from error
+        raise PackedError("unreadable", f"this {what} file is damaged; send it again") from error
     except OSError as error:
-        if error.errno is not None:
+        if is_machine_fault(error):
             raise
-        raise PackedError("unreadable", f"this {what} file is damaged ({error}); send it again") from error
+        raise PackedError("unreadable", f"this {what} file is damaged; send it again") from error
 
 
 def bare_name(name: str, kind: Kind) -> str:

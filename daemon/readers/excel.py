@@ -4,6 +4,7 @@ The header is found below titles and notes as in a delimited file. Codes keep th
 """
 
 import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import fastexcel
 import polars as pl
 
 from daemon.catalog.contract import ReaderOptions
+from daemon.readers.compressed import unsound
 from daemon.readers.delivery import Reading, Refusal, Source
 from daemon.readers.dialect import Dialect
 from daemon.readers.foreign import UnreadableError, unreadable_as
@@ -28,6 +30,9 @@ _MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T]00:00:00")
 
 def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str) -> Reading:
     """One sheet as text, empty and error cells null. `_source_row` counts the rows below the header."""
+    refusal = unsound(source) if zipfile.is_zipfile(source.path) else None
+    if refusal is not None:
+        return Reading(refused=refusal)
     try:
         with unreadable_as("this workbook"):
             sheets = _sheets(source, options)

@@ -1,9 +1,16 @@
 """Errors of the Rust libraries that read files: what they raise on bad data becomes a refusal. Used by every reader."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from daemon.errors import is_machine_fault
+from daemon.errors import gist, is_machine_fault
+
+_MACHINE_TALK = re.compile(
+    r"::|[({\[]{2}|\{ |\b\w+\(\w*\)|\.rs\b|0x[0-9a-f]|\b[A-Z]\w+(?:Error|Exception)\b|[Pp]olars|panic|unwrap|index|"
+    r"overflow|\bcore\b|unexpected|unreachable|[Ii]nvalid argument|assert|out of (?:range|bounds)|range end|out-of-spec"
+)
+"""What only the people understand who wrote the library."""
 
 
 class UnreadableError(Exception):
@@ -22,5 +29,12 @@ def unreadable_as(what: str) -> Iterator[None]:
         panic = type(error).__name__ == "PanicException"
         if is_machine_fault(error) or not (panic or isinstance(error, Exception)):
             raise
-        first_line = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UnreadableError(f"{what} cannot be read: {first_line}") from error
+        raise UnreadableError(f"{what} cannot be read: {spoken(error)}") from error
+
+
+def spoken(error: BaseException) -> str:
+    """What a library's error says, if a person who never saw its code understands it; else that the file is damaged."""
+    text = gist(error).partition("\n")[0].strip()
+    if type(error).__name__ == "PanicException" or not text or _MACHINE_TALK.search(text):
+        return "its content is damaged, or written in a way that is not known here; write and send it anew"
+    return text

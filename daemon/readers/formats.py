@@ -87,7 +87,7 @@ def _is_workbook(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.lower() for name in archive.namelist()]
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError):  # or a version of the format that is not known
         with path.open("rb") as file:
             return any(part.encode() in file.read(256).lower() for part in ("xl/", "[content_types].xml"))
     return any(name.startswith(part) for name in names for part in _WORKBOOK_PARTS)

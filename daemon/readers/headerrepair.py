@@ -47,7 +47,9 @@ class DamagedHeader:
         return next(((names, how) for names, how in self._repairs() if len(names) == self.width), None)
 
     def _repairs(self) -> Iterator[tuple[list[str], str]]:
-        if self.record.flaw is not None:
+        if (
+            self.record.flaw is not None and self.width > 1
+        ):  # a single name with a quote in it may be anything
             yield self.names, "a quote out of place taken as text"
         yield [name for name in self.record.fields if name.strip()], "empty names left out"
         for mark in _DELIMITERS if self.width > 2 else ():  # noqa: PLR2004 - two words may be a title

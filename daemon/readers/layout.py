@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 from daemon.catalog.contract import ReaderOptions
@@ -16,7 +16,7 @@ from daemon.readers.headers import column_names, numbered_names
 from daemon.readers.lines import sample_lines
 from daemon.readers.records import Record
 from daemon.readers.shapes import EMPTY, TEXT, column_shape, is_year, shape_of
-from daemon.readers.sniff import REMARKS, SampleReading, UnknownLayoutError, read_sample
+from daemon.readers.sniff import REMARKS, USUAL, SampleReading, UnknownLayoutError, read_sample
 
 _SAMPLE_LINES = 300
 _SAMPLE_BYTES = 1 << 18
@@ -25,6 +25,10 @@ _MOST_HEADER_ROWS = 4
 _FILLED_SHARE = 0.6
 _MOST_PREAMBLE = 40
 _BODY_TO_TELL = 3
+_TELLING_WIDTH = 3
+"""A line that another delimiter splits into so many fields, as many as the table has, is no title."""
+_MOST_COLUMNS = 100_000
+"""What Polars does with a column it does for each: of more, a few rows take minutes and gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,10 @@ class _Table:
         self._options = options
         if not self._width:
             raise UnknownLayoutError("unknown_dialect", "every line has a quote out of place")
+        if self._width > _MOST_COLUMNS:
+            raise UnknownLayoutError(
+                "too_wide", f"it has {self._width:,} columns; at most {_MOST_COLUMNS:,} make a table here"
+            )
 
     def layout(self) -> Layout:
         """The layout of the file this sample begins."""
@@ -135,7 +143,8 @@ class _Table:
 
     def _base(self, top: int, skip: int) -> Layout:
         """The layout of a table that begins at record `top`, without a header yet."""
-        starts = [record.raw for record in self._records[:top]]
+        above = self._records[:top]
+        starts = [record.raw for record in above]
         return Layout(
             self._dialect,
             (),
@@ -144,7 +153,7 @@ class _Table:
             shapes=self._shapes,
             comment=self._options.comment or "",
             remark=next((mark for mark in REMARKS if any(raw.startswith(mark) for raw in starts)), ""),
-            before=tuple(record for record in self._records[:top] if not self._is_note(record)),
+            before=tuple(dropwhile(self._is_note, above)),  # below a record nothing is a title any more
             notes=(f"{top} lines before the table",) if top else (),
         )
 
@@ -187,6 +196,8 @@ class _Table:
             return right[
                 0
             ]  # a header below which nothing stands is the only record: it must not be passed over
+        if place != right[0] and right[0] and not self._is_note(self._records[right[0] - 1]):
+            return right[0]  # what stands above it is a header, damaged: the record is sparse, and no title
         if place != right[0] and _Verdict(self._records[place].fields, self._shapes).value_like:
             return right[0] if _Verdict(self._records[right[0]].fields, self._shapes).breaking else place
         return place
@@ -195,7 +206,13 @@ class _Table:
         """Whether the record is a line of text above the table: nothing stands behind its first field."""
         if self._options.comment is None and record.raw.startswith(REMARKS):
             return True
-        return record.flaw is None and not any(cell.strip() for cell in record.fields[1:])
+        if record.flaw is not None or any(cell.strip() for cell in record.fields[1:]):
+            return False
+        marks = set(USUAL) - {self._dialect.delimiter}
+        others = (replace(self._dialect, delimiter=mark).parse(record.raw) for mark in marks)
+        return self._width < _TELLING_WIDTH or not any(
+            isinstance(fields, list) and len(fields) == self._width for fields in others
+        )
 
     def _has_no_header(self, top: int, verdict: _Verdict) -> bool:
         """Whether the first record is data: it keeps the columns' shapes, or its texts come again below it."""

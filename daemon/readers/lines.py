@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 _BOM = "\ufeff"
+_LEAST_LINES = 4
+_MOST_SAMPLE = 1 << 26
 
 
 class Line(NamedTuple):
@@ -51,9 +53,16 @@ def read_lines(path: Path, original: str = "utf-8") -> Iterator[Line]:
 
 
 def sample_lines(path: Path, most_lines: int, most_bytes: int) -> tuple[list[Line], bool]:
-    """The first lines of a file, without a last one that was cut off, and whether they are the whole file."""
+    """The first lines of a file, without a last one that was cut off, and whether they are the whole file.
+
+    Where the first lines are longer than `most_bytes`, there are a few of them all the same.
+    """
     with path.open("rb") as file:
         head = file.read(most_bytes)
+        while (
+            head.count(b"\n") < _LEAST_LINES and len(head) < _MOST_SAMPLE and (more := file.read(len(head)))
+        ):
+            head += more
         whole = not file.read(1)
     text = io.StringIO(head.decode("utf-8", "surrogateescape"), newline="")
     lines = [_line(line, number, 0) for number, line in enumerate(islice(text, most_lines), 1)]

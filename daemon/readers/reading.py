@@ -141,7 +141,7 @@ class _DeliveryReader:
         try:
             text = self._as_utf8(source, encoding, stem)
         except UnicodeDecodeError as error:
-            return Reading(refused=Refusal(source.name, "unreadable", str(error)))
+            return Reading(refused=_not_as_it_seems(source, error))
         return read_json(Source(source.name, text.path), self._options, self._scratch, stem)
 
     def _delimited(self, source: Source, head: bytes, stem: str) -> Reading:
@@ -163,9 +163,7 @@ class _DeliveryReader:
         except UnknownLayoutError as error:
             return Reading(refused=Refusal(source.name, error.kind, str(error)))
         except UnicodeDecodeError as error:
-            return Reading(
-                refused=Refusal(source.name, "unreadable", f"this text is not the {error.encoding} it seems")
-            )
+            return Reading(refused=_not_as_it_seems(source, error))
 
     def _fast_utf8(self, source: Source, head: bytes) -> Reading | None:
         """The reading of a file that can be proved as it is; its layout is remembered for files that begin alike."""
@@ -177,8 +175,10 @@ class _DeliveryReader:
                 return reading
         layout = find_layout(source.path, self._options)
         reading = None if layout == known else self._fast_reading(source, layout)
-        if reading is not None and first_line:
-            self._layouts[first_line] = layout
+        if reading is not None and first_line and layout.header and layout.skip == 1:
+            self._layouts[first_line] = (
+                layout  # of other files the first line does not tell where the table begins
+            )
         return reading
 
     def _fast_reading(self, source: Source, layout: Layout) -> Reading | None:
@@ -191,6 +191,10 @@ class _DeliveryReader:
         if encoding == "utf-8":
             return Text(source.path, encoding)
         return translate(source.path, encoding, self._scratch / f"{stem}-utf8")
+
+
+def _not_as_it_seems(source: Source, error: UnicodeDecodeError) -> Refusal:
+    return Refusal(source.name, "unreadable", f"this text is not the {error.encoding} it seems")
 
 
 def _together(readings: dict[str, Reading]) -> list[pl.LazyFrame]:

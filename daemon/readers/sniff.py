@@ -17,7 +17,7 @@ from daemon.readers.lines import Line, Lines
 from daemon.readers.records import Record, split_records
 from daemon.readers.shapes import EMPTY, TEXT, shape_of
 
-_USUAL = (",", ";", "\t", "|")
+USUAL = (",", ";", "\t", "|")
 _NEVER = frozenset("\"'-_./\\()[]{}<>+?!\r\n")
 _UNUSUAL_PRIOR = 0.75
 _REGULARITY = 0.9
@@ -74,9 +74,12 @@ class SampleReading:
 
     @property
     def trusted(self) -> bool:
-        """Whether the quoting may be believed: no quotes only if no cell is quoted, unescaped ones if all is explained."""
+        """Whether the quoting may be believed.
+
+        Other quotes than "these", or none, only if no cell is in such; unescaped ones if all is explained.
+        """
         cells = (cell.strip() for record in self.records for cell in record.fields)
-        if not self.dialect.quote:
+        if self.dialect.quote != '"':
             return not any(cell.startswith('"') and cell.endswith('"') for cell in cells)
         if not self.dialect.naked:
             return True
@@ -102,10 +105,12 @@ class SampleReading:
     def _prior(self) -> float:
         """An unusual delimiter has to make a table of nearly every record, the first one included; a blank, of values."""
         delimiter = self.dialect.delimiter
-        if delimiter in (*_USUAL, ""):
+        if delimiter in (*USUAL, ""):
             return 1.0
         regular = self.damaged <= (1 - _REGULARITY) * len(self.records)
         if not regular or len(self.records[0].fields) != self.width:
+            return 0.0
+        if sum(map(self._is_torn, self._cells)) > len(self._cells) / 3:
             return 0.0
         values = sum(shape_of(cell) not in (EMPTY, TEXT) for cell in self._cells)
         return _UNUSUAL_PRIOR if delimiter != " " or values > len(self._cells) / 3 else 0.0
@@ -136,12 +141,18 @@ class SampleReading:
         shape = shape_of(cell)
         if shape == EMPTY:
             return 0.8
-        torn = cell.count('"') % 2 or any(
-            mark in cell for mark in _USUAL[1:] if mark != self.dialect.delimiter
-        )
         if shape == TEXT or shape.startswith("code:"):
-            return 0.2 if torn else 0.7
+            return 0.2 if self._is_torn(cell) else 0.7
         return 1.0
+
+    def _is_torn(self, cell: str) -> bool:
+        """Whether a text holds half a pair of quotes or a delimiter; a comma tells against unusual ones only."""
+        delimiter = self.dialect.delimiter
+        others = USUAL[1:] if delimiter in (*USUAL, "") else USUAL
+        if cell.count('"') % 2 == 0 and not any(mark in cell for mark in others if mark != delimiter):
+            return False
+        shape = shape_of(cell)
+        return shape == TEXT or shape.startswith("code:")
 
 
 def read_sample(lines: Sequence[Line], options: ReaderOptions) -> SampleReading:
@@ -206,7 +217,7 @@ def _rivals(rival: SampleReading, best: SampleReading) -> bool:
     bare = [cell for cell in cells if shape_of(cell) == TEXT or shape_of(cell).startswith("code:")]
     flawless = not rival.damaged and not best.damaged and rival.flawless_quotes == best.flawless_quotes
     wide_enough = 2 * rival.width >= best.width and rival.dialect.quote == best.dialect.quote
-    return flawless and wide_enough and delimiter in _USUAL and len(bare) > len(cells) / 2
+    return flawless and wide_enough and delimiter in USUAL and len(bare) > len(cells) / 2
 
 
 def _might_be_torn(reading: SampleReading) -> bool:
@@ -214,7 +225,7 @@ def _might_be_torn(reading: SampleReading) -> bool:
     records = [record.raw.strip() for record in reading.records]
     typed = [shape_of(raw) not in (EMPTY, TEXT) and not shape_of(raw).startswith("code:") for raw in records]
     torn = [
-        not value and any(mark in raw for mark in (*_USUAL, '"')) and not (raw[0] == raw[-1] == '"')
+        not value and any(mark in raw for mark in (*USUAL, '"')) and not (raw[0] == raw[-1] == '"')
         for raw, value in zip(records, typed, strict=True)
     ]
     return torn[0] or sum(torn) > _TORN_SHARE * len(records)
@@ -244,9 +255,9 @@ def _delimiters(lines: Sequence[Line], options: ReaderOptions) -> list[str]:
         return ["\t"]
     texts = [line.text for line in lines if line.text.strip()]
     everything = "".join(texts)
-    found = [mark for mark in _USUAL if mark in everything]
+    found = [mark for mark in USUAL if mark in everything]
     others = (
-        {mark for mark in texts[0] if not mark.isalnum()} - _NEVER - set(_USUAL) if len(texts) > 2 else set()  # noqa: PLR2004 - two lines may agree by chance
+        {mark for mark in texts[0] if not mark.isalnum()} - _NEVER - set(USUAL) if len(texts) > 2 else set()  # noqa: PLR2004 - two lines may agree by chance
     )
     found += sorted(
         mark for mark in others if sum(mark in text for text in texts) >= _REGULARITY * len(texts)

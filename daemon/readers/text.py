@@ -29,6 +29,8 @@ _NUL_PATTERNS = (
 _MANY_NULS = 0.05
 _FEW_NULS = 0.005
 _ENOUGH_SOUND_LINES = 10_000
+_FOREIGN_PER_SOUND_LINE = 5
+"""A line that is UTF-8 beyond ASCII is hardly ever so by chance: so many that are not may stand beside it as damage."""
 _EVIDENCE_BYTES = 1 << 16
 
 
@@ -86,13 +88,17 @@ def _lines_above_ascii(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def code_page(path: Path) -> str:
-    """The encoding of a file that is ASCII in the main: `utf-8` unless most of its other bytes are no UTF-8.
+    """The encoding of a file that is ASCII in the main: `utf-8` unless hardly any of its other bytes are.
 
-    A UTF-8 file with some damaged lines stays `utf-8`: the careful reader sets those lines aside.
+    A UTF-8 file with some damaged lines stays `utf-8`: the careful reader sets those lines aside. So does one whose byte
+    order mark says what it is.
     """
     sound, foreign = 0, []
     size = 0
     with path.open("rb") as file:
+        if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8:
+            return "utf-8"
+        file.seek(0)
         for line in _lines_above_ascii(file):
             try:
                 line.decode()
@@ -102,6 +108,6 @@ def code_page(path: Path) -> str:
                 size += len(line)
             if size > _EVIDENCE_BYTES or sound > _ENOUGH_SOUND_LINES:
                 break
-    if not foreign or sound > len(foreign):
+    if _FOREIGN_PER_SOUND_LINE * sound >= len(foreign):
         return "utf-8"
     return best_code_page(b"".join(foreign))

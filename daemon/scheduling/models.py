@@ -23,7 +23,7 @@ from daemon.lake.lineage import write_transition
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.clock import utc_now
 from daemon.scheduling.tasks import refresh_model
-from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
+from daemon.scheduling.workers import StoppingError, WorkerLostError, WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +60,7 @@ class ModelRefresher:
                 self._refresh(key, contract, versions)
             except StoppingError:
                 return
-            except (MedalliondError, WorkerDiedError, WorkerTimedOutError, OSError) as error:
+            except (MedalliondError, WorkerLostError, OSError) as error:
                 self._failed(key, error)
             else:
                 self._backoff.forget(_name(key))

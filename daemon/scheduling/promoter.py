@@ -29,7 +29,7 @@ from daemon.scheduling.clock import utc_now
 from daemon.scheduling.rebuilder import Rebuilder, contract_in_force
 from daemon.scheduling.tables import TableNotes
 from daemon.scheduling.tasks import promote
-from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
+from daemon.scheduling.workers import StoppingError, WorkerLostError, WorkerPool
 
 log = structlog.get_logger(__name__)
 
@@ -104,7 +104,7 @@ class Promoter:
             return self._again(due, "contract", error)
         if isinstance(error, RejectDataError):
             return self._isolate(due, error.kind, error.reason, started)
-        if isinstance(error, WorkerDiedError | WorkerTimedOutError):
+        if isinstance(error, WorkerLostError):
             return self._after_death(due, error, started)
         if is_machine_fault(error):
             return self._again(due, "machine", error)
@@ -210,10 +210,8 @@ class Promoter:
         )
         return Step(ran=True)
 
-    def _after_death(
-        self, due: DuePromotion, error: WorkerDiedError | WorkerTimedOutError, started: datetime
-    ) -> Step:
-        event = Event.WORKER_DIED if isinstance(error, WorkerDiedError) else Event.WORKER_TIMED_OUT
+    def _after_death(self, due: DuePromotion, error: WorkerLostError, started: datetime) -> Step:
+        event = error.event
         log.warning(event, **_about(due), error=str(error), files=due.file_count)
         alone = due.file_count <= 1
         if alone and due.deaths + 1 < _DEATHS_ALONE:

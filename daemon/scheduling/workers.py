@@ -1,4 +1,4 @@
-"""The worker processes (pebble, spawn): a call either returns, raises what the worker raised, or says how it died.
+"""The worker processes (pebble, spawn): a call either returns, raises what the worker raised, or says how it was lost.
 
 Called by the promoter and the model refresher, from the chain's threads. The parent never forks and never
 imports polars.
@@ -9,11 +9,13 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, wait
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from daemon.errors import RetryLaterError
+from daemon.events import Event
+from daemon.scheduling.memory import MemoryWatch
 from daemon.scheduling.tasks import start_worker, warm_up
 
 _HEARTBEAT = 1.0
@@ -25,16 +27,32 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class WorkerDiedError(Exception):
+class WorkerLostError(Exception):
+    """A worker did not come to the end of its task. Raised as one of the classes below."""
+
+    kind: ClassVar[str]
+    event: ClassVar[Event]
+
+
+class WorkerDiedError(WorkerLostError):
     """A worker ended in the middle of a task: it crashed, or was killed."""
 
     kind = "worker_died"
+    event = Event.WORKER_DIED
 
 
-class WorkerTimedOutError(Exception):
+class WorkerTimedOutError(WorkerLostError):
     """A worker ran past its time limit and was ended."""
 
     kind = "timed_out"
+    event = Event.WORKER_TIMED_OUT
+
+
+class WorkerTooLargeError(WorkerLostError):
+    """A worker held more memory than it may and was ended."""
+
+    kind = "too_much_memory"
+    event = Event.WORKER_TOO_LARGE
 
 
 class StoppingError(Exception):
@@ -45,15 +63,16 @@ class StoppingError(Exception):
 
 
 class WorkerPool:
-    """`count` processes, each task within `time_limit` seconds.
+    """`count` processes, each task within `time_limit` seconds and `memory_limit` bytes.
 
     A pool that broke as a whole (an idle worker killed while it held the queue's lock) is replaced: that is the machine's
     fault, never the data's.
     """
 
-    def __init__(self, count: int, time_limit: float) -> None:
+    def __init__(self, count: int, time_limit: float, memory_limit: int) -> None:
         self.count = count
         self._time_limit = time_limit
+        self._memory = MemoryWatch(memory_limit)
         self._queued: set[ProcessFuture[Any]] = set()
         self._lock = threading.Lock()
         self._stopping = False
@@ -67,14 +86,14 @@ class WorkerPool:
     def call(self, function: Callable[[T], R], task: T) -> R:
         """Run `function(task)` in a worker and wait for it.
 
-        Raises WorkerDiedError, WorkerTimedOutError, StoppingError, RetryLaterError when the pool broke, or whatever
-        `function` raised.
+        Raises WorkerLostError, StoppingError, RetryLaterError when the pool broke, or whatever `function` raised.
         """
         pool, future = self._schedule(function, task)
         try:
-            while not wait([future], timeout=_HEARTBEAT).done:
-                if not pool.active and not self._stopping:
-                    raise RetryLaterError(_BROKEN)
+            with self._memory.working():
+                while not wait([future], timeout=_HEARTBEAT).done:
+                    if not pool.active and not self._stopping:
+                        raise RetryLaterError(_BROKEN)
             result: R = future.result()
         except CancelledError as error:
             raise StoppingError from error
@@ -83,6 +102,11 @@ class WorkerPool:
         except ProcessExpired as error:
             if self._stopping:
                 raise StoppingError from error
+            if self._memory.has_ended(error.pid):
+                raise WorkerTooLargeError(
+                    f"this needs more memory than a worker may have ({self._memory.limit / 1e9:.1f} GB); the worker was "
+                    "ended. Send it in smaller parts, or raise worker_memory in the daemon's settings"
+                ) from error
             raise WorkerDiedError(f"the worker process died (exit code {error.exitcode})") from error
         except TimeoutError as error:
             raise WorkerTimedOutError(

@@ -134,7 +134,11 @@ def test_a_file_nothing_can_read_is_set_aside_with_the_reason_and_the_others_go_
 
 @pytest.mark.parametrize(
     ("deadly", "kind"),
-    [("os._exit(9)", "worker_died"), ("time.sleep(30)", "timed_out")],
+    [
+        ("os._exit(9)", "worker_died"),
+        ("time.sleep(30)", "timed_out"),
+        ("bytearray(b'x') * 10**10", "too_much_memory"),
+    ],
 )
 def test_data_that_ends_its_worker_costs_its_own_file_only(tmp_path: Path, deadly: str, kind: str) -> None:
     contract(tmp_path, "main/orders", 'silver: {transforms: ["mine:step"]}\n')
@@ -147,7 +151,7 @@ def test_data_that_ends_its_worker_costs_its_own_file_only(tmp_path: Path, deadl
     )
     for name in "abcd":
         drop(tmp_path, f"orders/{name}.csv", f"id,name\n1,{'poison' if name == 'c' else name}\n")
-    assert drain(tmp_path, worker_timeout="3", retry_base="0.1") == 0
+    assert drain(tmp_path, worker_timeout="3", worker_memory="600MB", retry_base="0.1") == 0
     assert gold(tmp_path, "main/orders") == ["orders/a.csv", "orders/b.csv", "orders/d.csv"]
     (reason,) = reasons(tmp_path)
     assert (reason["file"], reason["kind"]) == ("orders/c.csv", kind)

@@ -1,16 +1,25 @@
 """The worker processes themselves: calls, deaths, time limits, a pool that breaks as a whole, stopping."""
 
+import mmap
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from daemon_process import wait_for
 
 from daemon.errors import RetryLaterError
-from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
+from daemon.scheduling.workers import (
+    StoppingError,
+    WorkerDiedError,
+    WorkerPool,
+    WorkerTimedOutError,
+    WorkerTooLargeError,
+)
 
 
 def double(number: int) -> int:
@@ -26,9 +35,23 @@ def nap(seconds: float) -> float:
     return seconds
 
 
+def fill(size: int) -> int:
+    held = [b"x" * 10**7 for _ in range(size // 10**7)]
+    return len(held) * 10**7
+
+
+def map_and_read(path: Path) -> int:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        reserved = mmap.mmap(-1, 8 * 10**9)
+        sum(content[::4096])
+        time.sleep(0.5)
+        reserved.close()
+        return len(content)
+
+
 @pytest.fixture
 def pool() -> Iterator[WorkerPool]:
-    pool = WorkerPool(2, time_limit=20)
+    pool = WorkerPool(2, time_limit=20, memory_limit=10**9)
     yield pool
     pool.stop(1)
 
@@ -50,10 +73,33 @@ def test_a_worker_that_dies_is_told_and_the_next_call_works(pool: WorkerPool) ->
 
 
 def test_a_task_past_its_time_limit_is_ended() -> None:
-    pool = WorkerPool(1, time_limit=0.2)
+    pool = WorkerPool(1, time_limit=0.2, memory_limit=10**9)
     with pytest.raises(WorkerTimedOutError):
         pool.call(nap, 30.0)
     pool.stop(1)
+
+
+def test_a_task_past_its_memory_limit_is_ended_and_the_reason_names_the_setting(pool: WorkerPool) -> None:
+    with pytest.raises(WorkerTooLargeError, match=r"1\.0 GB.*worker_memory"):
+        pool.call(fill, 4 * 10**9)
+    assert pool.call(fill, 10**8) == 10**8
+
+
+def test_one_task_past_its_limit_costs_no_other_its_worker(pool: WorkerPool) -> None:
+    pool.call(double, 1)  # the workers live as long as the thread that started them
+    with ThreadPoolExecutor(2) as threads:
+        large, small = threads.submit(pool.call, fill, 4 * 10**9), threads.submit(pool.call, nap, 2.0)
+    assert isinstance(large.exception(), WorkerTooLargeError)
+    assert small.result() == 2.0
+
+
+def test_address_space_that_is_only_reserved_and_files_that_are_mapped_do_not_count(
+    pool: WorkerPool, tmp_path: Path
+) -> None:
+    path = tmp_path / "large"
+    path.touch()
+    os.truncate(path, 1_500_000_000)
+    assert pool.call(map_and_read, path) == path.stat().st_size
 
 
 def test_when_every_worker_is_killed_at_once_the_pool_works_again_and_nobody_blames_the_data(

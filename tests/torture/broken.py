@@ -20,6 +20,25 @@ def no_file_sync() -> None:
     _sync_only(regular=False)
 
 
+def no_memory_limit() -> None:
+    """A worker may hold as much as it likes."""
+    from daemon.scheduling import memory
+
+    memory.memory_held = lambda pid: 0 * pid
+
+
+def follows_links() -> None:
+    """A link in landing is taken for the file that it points to."""
+    os.lstat = os.stat
+
+
+def panics_unexplained() -> None:
+    """What a library says when it fails is the reason, whatever it says."""
+    from daemon.readers import foreign
+
+    foreign.spoken = lambda error: f"{error}"
+
+
 def _sync_only(*, regular: bool) -> None:
     """Let fsync do nothing for folders (`regular`), or for files; patched in `os`, as modules hold ours by many names."""
     fsync = os.fsync
@@ -32,7 +51,8 @@ def _sync_only(*, regular: bool) -> None:
 
 
 BREAKAGES: dict[str, Callable[[], None]] = {
-    breakage.__name__: breakage for breakage in (no_directory_sync, no_file_sync)
+    breakage.__name__: breakage
+    for breakage in (no_directory_sync, no_file_sync, no_memory_limit, follows_links, panics_unexplained)
 }
 """By name. The docstring of each says what promise it removes."""
 

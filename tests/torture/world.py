@@ -109,8 +109,8 @@ class World:
     def tokens(self) -> Iterator[str]:
         """The token of every record in gold and quarantine, and of those in files set aside or called duplicates."""
         for table in ("main/events", "sales/orders"):
-            yield from _column(f"{self.root}/data/gold/{table}/*.parquet", "id")
-            for raw in _column(f"{self.root}/data/quarantine/{table}/*.parquet", "raw"):
+            yield from column(f"{self.root}/data/gold/{table}/*.parquet", "id")
+            for raw in column(f"{self.root}/data/quarantine/{table}/*.parquet", "raw"):
                 yield from _TOKEN.findall(raw)
         for folder in ("quarantine", "archive"):
             for path in (self.root / "data" / folder).rglob("*.csv"):
@@ -130,7 +130,8 @@ def content(number: int, rows: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _column(glob: str, name: str) -> list[str]:
+def column(glob: str, name: str) -> list[str]:
+    """All values of a column, as text, in the Parquet files that `glob` (absolute) names."""
     if not list(Path("/").glob(glob.lstrip("/"))):
         return []
     rows = duckdb.execute(f"SELECT {name} FROM read_parquet($1, union_by_name=true)", [glob]).fetchall()  # noqa: S608 - our own names

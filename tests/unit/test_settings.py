@@ -18,6 +18,21 @@ def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
     assert (settings.settle, settings.archive, settings.log_level) == (1.0, "move", "info")
     assert (settings.batch.max_files, settings.batch.max_bytes) == (1000, 256_000_000)
     assert settings.workers == len(os.sched_getaffinity(0))
+    assert 0 < settings.worker_memory < os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_worker_may_hold_three_fifths_of_what_the_control_groups_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = tmp_path / "groups/system.slice/medalliond.service"
+    service.mkdir(parents=True)
+    (tmp_path / "own").write_text("4:memory:/elsewhere\n0::/system.slice/medalliond.service\n")
+    (service / "memory.max").write_text("max\n")
+    (service.parent / "memory.max").write_text("1000000000\n")
+    monkeypatch.setattr("daemon.settings._OWN_GROUPS", tmp_path / "own")
+    monkeypatch.setattr("daemon.settings._GROUPS", tmp_path / "groups")
+
+    assert load_settings({"root": tmp_path}, {}).worker_memory == 600_000_000
 
 
 def test_the_command_line_wins_over_a_variable_and_a_variable_over_the_file(tmp_path: Path) -> None:

@@ -114,9 +114,9 @@ class OutcomeLedger:
     def retry(self, due: DuePromotion, kind: str, error: str, now: datetime) -> None:
         """Write down a failed attempt; the promotion stays planned.
 
-        `kind` worker_died and timed_out count as deaths.
+        `kind` worker_died, timed_out and too_much_memory count as deaths.
         """
-        death = int(kind in {"worker_died", "timed_out"})
+        death = int(kind in {"worker_died", "timed_out", "too_much_memory"})
         with self._store.transaction() as tx:
             for item in due.items:
                 tx.execute(

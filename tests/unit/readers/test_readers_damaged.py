@@ -106,3 +106,72 @@ def test_many_rows_spill_to_scratch_and_come_back_in_order(
     outcome = read(b"a,b\n" + body + b"broken\n")
     assert [row[0] for row in outcome.rows] == [str(number) for number in range(35)]
     assert outcome.numbers == list(range(1, 36))
+
+
+def test_a_sparse_record_below_a_damaged_header_is_no_title_and_the_next_one_no_header(read: Read) -> None:
+    lines = [
+        '"key","not\0\0\0\0\0\0EDAB1","=1+1"',
+        '"KA83434D1B6",""',
+        '"K1C3B744D6E","fir"',
+        '"KAB31C956AE","semi; colon"',
+    ]
+    lines += [
+        '"K619450A75C","birch"',
+        '"K21CB026542","birch"',
+        '"KBE2E5ED838","ivy"',
+        '"K6290AE43D1","00123"',
+    ]
+    outcome = read("\n".join([*lines, '"KCF72329280","00123"', '"KCC069']).encode())
+    assert outcome.refusal.kind == "header_damaged"
+
+
+def test_a_record_between_a_lost_header_and_the_table_is_set_aside(read: Read) -> None:
+    outcome = read(b"key;note;more\n1;;\nx;y\n" + b"".join(b"%d;a\n" % n for n in range(9)))
+    raws = {record.raw for record in outcome.damaged}
+    assert outcome.delivery.refused or "1;;" in raws
+
+
+def test_a_comma_in_every_text_tells_against_a_blank_as_delimiter(read: Read) -> None:
+    lines = [b"", b"ecalp,galf,yekK44E2DC1565,false,fir 27", b"KC098C3788A,true,ginkgo 86"]
+    lines += [b"K093FC3EE87,true,dogwood 14", b"K1187837572,true,ginkgo 37", b"KEC1BDADC7\0\0\0e,cedar 55"]
+    lines += [b"K70A96187D3,false,fir 37", b"KF065E30C90,true,birch 7", b"KE49AD31D54,false,ivy 28"]
+    lines += [b"K3755463790,true,hazel 6", b"KA86E0D611D,false,birch 7"]
+    outcome = read(b"\r\n".join(lines))
+    assert outcome.refusal.kind == "header_damaged"
+
+
+def test_a_header_longer_than_the_sample_is_the_header_all_the_same(read: Read) -> None:
+    names = [f"a_rather_long_name_of_column_{number}" for number in range(12_000)]
+    outcome = read("\n".join([",".join(names)] + [",".join(["1"] * 12_000)] * 3).encode())
+    assert outcome.columns == names
+    assert len(outcome.rows) == 3
+
+
+def test_more_columns_than_can_be_kept_are_refused(read: Read) -> None:
+    line = b",".join([b"1"] * 100_001)
+    refusal = read(b"\n".join([line] * 3)).refusal
+    assert (refusal.kind, refusal.reason[:31]) == ("too_wide", "it has 100,001 columns; at most")
+
+
+def test_a_record_written_with_another_delimiter_above_the_table_is_set_aside(read: Read) -> None:
+    lines = ["key;flag;day", "K1;false;2021-06-06", "K2;false;2018-11-15"]
+    lines += [f"K{number}|true|2013-08-{number:02}" for number in range(3, 20)]
+    outcome = read("\n".join(lines).encode())
+    assert "K1;false;2021-06-06" in [record.raw for record in outcome.damaged]
+
+
+def test_a_blank_is_no_delimiter_where_it_tears_most_cells(read: Read) -> None:
+    whole = [f'"K{number}"|"{number}.5"|"fir {number}"|"x"' for number in range(4)]
+    torn = [f'"K{number}"?"{number}.5"?"fir {number}"?"x"' for number in range(4, 9)]
+    outcome = read("\n".join(['"key"|"amount"|"place"|"fl g"', *whole, *torn]).encode())
+    assert outcome.delivery.refused or outcome.rows[0] == ("K0", "0.5", "fir 0", "x")
+
+
+def test_other_quotes_in_the_later_lines_are_no_reason_to_leave_the_usual_ones_on_the_values(
+    read: Read,
+) -> None:
+    usual = [f'"K{number}","2026-06-{number:02}","{number}.5"' for number in range(10, 16)]
+    other = [f"'K{number}','2026-06-{number:02}','{number}.5'" for number in range(16, 31)]
+    outcome = read("\n".join(['"key","day","amount"', *usual, *other]).encode())
+    raws = "\n".join(record.raw for record in outcome.damaged)
+    assert all(line in raws for line in usual) or outcome.rows[0] == ("K10", "2026-06-10", "10.5")

@@ -150,3 +150,14 @@ def test_a_workbook_without_rows_is_empty(read: Read) -> None:
 
 def test_a_broken_workbook_is_refused(read: Read) -> None:
     assert read(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600)).refusal.kind == "unreadable"
+
+
+def test_a_workbook_whose_checksums_do_not_hold_is_refused(read: Read) -> None:
+    content = bytearray(_workbook({"Data": [["key", "note"], *([f"K{n}", "x"] for n in range(50))]}))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        part = archive.getinfo("xl/worksheets/sheet1.xml")
+    directory = content.rindex(b"PK\x01\x02", 0, content.rindex(part.filename.encode()))
+    content[directory + 16] ^= 1  # its checksum: what was written is not what is there
+    refusal = read(bytes(content)).refusal
+    assert refusal.kind == "incomplete"
+    assert "damaged" in refusal.reason

@@ -132,3 +132,12 @@ def test_a_large_file_is_proved_without_counting_its_lines(
 def test_a_table_of_one_column_is_read(read: Read) -> None:
     outcome = read(b"name\nalpha\nbeta\n")
     assert (outcome.columns, outcome.rows) == (["name"], [("alpha",), ("beta",)])
+
+
+def test_where_the_table_begins_in_one_file_says_nothing_about_another_that_begins_alike(read: Read) -> None:
+    header = b"name,size,weight\n"
+    units = header + b"unit,m,kg\n" + b"".join(b"u%d,%d,%d\n" % (n, n, n) for n in range(9))
+    plain = header + b"".join(b"p%d,%d,%d\n" % (n, n, n) for n in range(9))
+    outcome = read({"units.csv": units, "plain.csv": plain})
+    rows = outcome.table.filter(pl.col("_source_file") == "plain.csv")
+    assert rows["name"].to_list() == [f"p{number}" for number in range(9)]

@@ -84,3 +84,8 @@ def test_the_content_decides_and_not_the_name(read: Read) -> None:
 
 def test_json_in_utf16_is_read(read: Read) -> None:
     assert read({"a.json": '\ufeff[{"a": "é"}]'.encode("utf-16-le")}).rows == [("é",)]
+
+
+def test_json_that_is_not_the_utf16_it_seems_is_refused_in_words_for_people(read: Read) -> None:
+    content = b"\xff\xfe" + '[{"a": 1}]'.encode("utf-16-le") + b"\x00\xd8\x20"
+    assert read({"in.json": content}).refusal.reason == "this text is not the utf-16-le it seems"

@@ -106,3 +106,24 @@ def test_a_parquet_file_with_a_damaged_page_is_refused(read: Read) -> None:
 def test_an_archive_named_as_careful_has_its_members_read_carefully(read: Read) -> None:
     outcome = read({"all.zip": _zipped({"a.csv": _CSV})}, careful=True)
     assert "record by record" in outcome.delivery.notes["all.zip!a.csv"]
+
+
+def test_a_zip_archive_whose_directory_points_nowhere_is_damaged_and_not_the_machine_at_fault(
+    read: Read,
+) -> None:
+    packed = bytearray(_zipped({"in.csv": _CSV}))
+    end = packed.index(b"PK\x05\x06")
+    packed[end + 16 : end + 20] = b"\xff\xff\xff\x7f"  # where the directory begins
+    refusal = read({"in.zip": bytes(packed)}).refusal
+    assert (refusal.kind, refusal.reason) == ("unreadable", "this zip file is damaged; send it again")
+
+
+def test_a_member_without_a_name_is_read(read: Read) -> None:
+    packed = _zipped({"??.csv": _CSV}).replace(b"??.csv", b"\0?.csv")  # a name ends at its first NUL
+    assert read({"in.zip": packed}).rows == [("1", "2")]
+
+
+def test_a_zip_archive_of_an_unknown_version_is_refused(read: Read) -> None:
+    packed = bytearray(_zipped({"in.csv": _CSV}))
+    packed[packed.index(b"PK\x01\x02") + 6] = 99  # the version that is needed to read it
+    assert read({"in.zip": bytes(packed)}).refusal.kind == "unreadable"

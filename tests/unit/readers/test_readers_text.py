@@ -88,3 +88,15 @@ def test_plain_text_is_not_taken_for_utf16(head: bytes) -> None:
 
 def test_what_is_no_text_is_refused_as_unknown(read: Read) -> None:
     assert read({"photo.csv": b"\x89PNG\r\n\x1a\n" + bytes(range(256))}).refusal.kind == "unknown_format"
+
+
+def test_a_byte_order_mark_says_utf8_whatever_is_damaged_below_it(read: Read) -> None:
+    outcome = read(b"\xef\xbb\xbfkey,note\n1,a\n2,b\n3,\xe9t\xe9\n4,d\xe9j\xe0\n5,e\n")
+    assert outcome.columns == ["key", "note"]
+    assert [record.kind for record in outcome.damaged] == ["invalid_bytes"] * 2
+
+
+def test_a_single_line_in_utf8_outweighs_a_damaged_one(read: Read) -> None:
+    outcome = read("key,note\n1,né à Köln\n2,b\n3,c\n".encode() + b"4,\xe9t\xe9\n5,d\xe9j\xe0\n")
+    assert outcome.rows[0] == ("1", "né à Köln")
+    assert [record.row for record in outcome.damaged] == [4, 5]

@@ -1,0 +1,55 @@
+"""Claiming: what took a ready file's place meanwhile is not claimed unless it is a regular file."""
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from daemon.catalog.ledger import Ledger
+from daemon.catalog.promotion import TableKey
+from daemon.lake.layout import Layout
+from daemon.landing.claims import Claims, ReadyFile
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = TableKey("main", "orders")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    layout = Layout(tmp_path / "root")
+    (layout.landing / "orders").mkdir(parents=True)
+    layout.catalog.mkdir()
+    return layout
+
+
+def ready(path: Path) -> ReadyFile:
+    """A file as intake would have seen it, had something else of its inode number been a regular file then."""
+    found = os.lstat(path)
+    return ReadyFile(path, f"orders/{path.name}", found.st_size, found.st_mtime_ns, found.st_ino)
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_a_link_or_pipe_that_took_a_file_s_place_goes_back_and_is_never_opened(
+    layout: Layout, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "secret").write_text("a,b\n1,2\n")
+    good, taken = layout.landing / "orders/good.csv", layout.landing / "orders/taken.csv"
+    good.write_text("a,b\n3,4\n")
+    taken.symlink_to(tmp_path / "secret") if kind == "link" else os.mkfifo(taken)
+    ledger = Ledger.open(layout.ledger)
+    batch = Claims(ledger.intake, layout).claim(KEY, [ready(good), ready(taken)], NOW)
+    ledger.close()
+    assert batch is not None
+    assert [path.name for path in layout.claimed(batch).iterdir()] == ["0-good.csv"]
+    assert taken.is_symlink() if kind == "link" else taken.is_fifo()
+    assert (tmp_path / "secret").read_text() == "a,b\n1,2\n"
+
+
+def test_when_nothing_but_a_link_is_left_there_is_no_batch(layout: Layout, tmp_path: Path) -> None:
+    taken = layout.landing / "orders/taken.csv"
+    taken.symlink_to(tmp_path)
+    ledger = Ledger.open(layout.ledger)
+    assert Claims(ledger.intake, layout).claim(KEY, [ready(taken)], NOW) is None
+    ledger.close()
+    assert taken.is_symlink()
