@@ -23,6 +23,9 @@ from daemon.settings import Settings, load_settings
 _FAILING = 3
 """What a drain returns when something is left that fails."""
 
+_NOT_FOR_OTHERS = 0o002
+"""Added to the umask: whatever it was, nobody but owner and group may change what the daemon wrote."""
+
 LogFormat = Literal["json", "console"] | None
 LogLevel = Literal["debug", "info", "warning", "error"] | None
 
@@ -52,6 +55,7 @@ def drain_root(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_fi
 def _settings(root: Path, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> Settings:
     if not root.is_dir():
         raise WrongRequestError(f"{root}: there is no such folder; `medalliond init {root}` makes it.")
+    os.umask(os.umask(0o077) | _NOT_FOR_OTHERS)  # before the first file; workers inherit it
     given = {"root": root, "log_format": log_format, "log_level": log_level, "log_file": log_file}
     return load_settings(given, os.environ)
 
