@@ -32,6 +32,7 @@ LogLevel = Literal["debug", "info", "warning", "error"] | None
 
 def run_daemon(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> int:
     """Work until told to stop, and return the exit status."""
+    _keep_others_out()
     settings = _settings(root, log_format, log_level, log_file)
     configure(settings.log_format, settings.log_level, settings.log_file)
     return Service(settings).run()
@@ -39,6 +40,7 @@ def run_daemon(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_fi
 
 def drain_root(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> int:
     """Do all that is in landing and return the exit status; a terminal sees progress and warnings."""
+    _keep_others_out()
     if not on_terminal():
         settings = _settings(root, log_format, log_level, log_file)
         configure(settings.log_format, settings.log_level, settings.log_file)
@@ -52,10 +54,14 @@ def drain_root(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_fi
     return status
 
 
+def _keep_others_out() -> None:
+    """Before the first file is written; workers inherit it."""
+    os.umask(os.umask(0o077) | _NOT_FOR_OTHERS)
+
+
 def _settings(root: Path, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> Settings:
     if not root.is_dir():
         raise WrongRequestError(f"{root}: there is no such folder; `medalliond init {root}` makes it.")
-    os.umask(os.umask(0o077) | _NOT_FOR_OTHERS)  # before the first file; workers inherit it
     given = {"root": root, "log_format": log_format, "log_level": log_level, "log_file": log_file}
     return load_settings(given, os.environ)
 

@@ -17,16 +17,22 @@ silver:
   checks:
     - {name: positive, sql: "amount > 0", on_failure: quarantine}
 """
-TRANSFORM_CONTRACT = """
-silver:
-  transforms:
-    - sql: "SELECT *, CAST(secret AS BIGINT) AS number FROM input"
+TRANSFORM = """
+import polars as pl
+
+def to_number(lf):
+    return lf.with_columns(pl.col("secret").cast(pl.Int64))
 """
 
 
 def say(root: Path, *words: str) -> str:
     done = subprocess.run(
-        command(root, *words), env=environment(), capture_output=True, text=True, check=False, timeout=60
+        command(root, *words),
+        env=environment(log_level="info"),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     return done.stdout + done.stderr
 
@@ -45,7 +51,9 @@ def land(root: Path, name: str, content: bytes | str) -> None:
 
 def test_what_stands_in_a_cell_is_said_by_no_log_line_and_not_by_status(tmp_path: Path) -> None:
     contract(tmp_path, "orders", CONTRACT)
-    contract(tmp_path, "numbers", TRANSFORM_CONTRACT)
+    contract(tmp_path, "numbers", 'silver: {transforms: ["numbers:to_number"]}')
+    (tmp_path / "catalog/transforms").mkdir()
+    (tmp_path / "catalog/transforms/numbers.py").write_text(TRANSFORM)
     contract(
         tmp_path, "strict", "silver: {checks: [{name: short, sql: 'length(note) < 3', on_failure: fail}]}"
     )
@@ -73,6 +81,8 @@ def test_what_stands_in_a_cell_is_said_by_no_log_line_and_not_by_status(tmp_path
     quarantined = list((tmp_path / "data/quarantine/main/orders").rglob("*.parquet"))
     raws = [raw for path in quarantined for raw in pl.read_parquet(path)["raw"].to_list()]
     assert sum(SECRET in raw for raw in raws) >= 4  # the faults did fire: casts, a check, damaged records
+    for name in ("main/numbers", "main/strict", "main/broken"):  # transform, check, unreadable files
+        assert list((tmp_path / "data/quarantine" / name).glob("*.reason.json")), name
 
 
 def test_archive_and_quarantine_are_closed_to_others_and_nothing_is_world_writable(tmp_path: Path) -> None:

@@ -153,7 +153,9 @@ def test_a_broken_workbook_is_refused(read: Read) -> None:
 
 
 def test_a_workbook_whose_checksums_do_not_hold_is_refused(read: Read) -> None:
-    content = bytearray(_workbook({"Data": [["key", "note"], *([f"K{n}", "x"] for n in range(50))]}))
+    rows: list[list[Cell]] = [["key", "note"]]
+    rows += [[f"K{n}", "x"] for n in range(50)]
+    content = bytearray(_workbook({"Data": rows}))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         part = archive.getinfo("xl/worksheets/sheet1.xml")
     directory = content.rindex(b"PK\x01\x02", 0, content.rindex(part.filename.encode()))
