@@ -45,7 +45,8 @@ class ClaimedFile:
     """A dropped file that now is ours.
 
     `name` is its path relative to landing as it was dropped (`_source_file`), `path` where its bytes are, `size` (bytes)
-    and `mtime_ns` what they were when it was claimed.
+    and `mtime_ns` what they were when it was claimed. `sheet`: it stands for this sheet of a workbook, whose first table
+    is another table's.
     """
 
     file_id: int
@@ -53,6 +54,7 @@ class ClaimedFile:
     path: Path
     size: int
     mtime_ns: int
+    sheet: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class FileOutcome:
     """What became of one dropped file.
 
     `reason` and `kind` say why it was set aside, or returned to landing to wait for its other half; `rows` counts all its
-    records.
+    records. `parts`: the other sheets of a workbook that hold a table, each with the table that it goes to.
     """
 
     file_id: int
@@ -138,6 +140,7 @@ class FileOutcome:
     fate: Literal["staged", "duplicate", "set_aside", "returned"]
     kind: str | None = None
     reason: str | None = None
+    parts: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

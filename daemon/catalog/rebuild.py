@@ -47,13 +47,17 @@ class StandingLayer:
 
 @dataclass(frozen=True, slots=True)
 class DeliveredFile:
-    """A dropped file of a batch. `path` (relative to the root) is where its bytes lie, None where they were deleted."""
+    """A dropped file of a batch. `path` (relative to the root) is where its bytes lie, None where they were deleted.
+
+    `sheet`: it stands for this sheet of a workbook.
+    """
 
     file_id: int
     batch_id: str
     name: str
     state: str
     path: Path | None
+    sheet: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

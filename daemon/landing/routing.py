@@ -4,22 +4,15 @@
 else its own name.
 """
 
-import hashlib
 import os
-import re
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
+from daemon.catalog.names import slug
 from daemon.catalog.promotion import TableKey
 
 DEFAULT_DOMAIN = "main"
-_UNNAMED = "unnamed"
-_LONGEST_SLUG = 100
-"""Bytes. `<domain>.<table>.json` and what is added while it is written must fit the 255 of a folder entry."""
-_DIGEST = 8
 _COMPRESSED = (".gz", ".gzip", ".zst", ".zstd")
-_APART = re.compile(r"\0+")
 
 
 def route_path(relative: Path, by_name: Callable[[str], TableKey | None]) -> TableKey:
@@ -39,28 +32,6 @@ def route_path(relative: Path, by_name: Callable[[str], TableKey | None]) -> Tab
 def source_name(relative: Path) -> str:
     r"""Return the path below landing as `_source_file` holds it: bytes that are not UTF-8 as `\xNN`."""
     return os.fsencode(relative).decode("utf-8", "backslashreplace")
-
-
-def slug(name: str) -> str:
-    """Return `name` as it can name a table and its folder: folded, `_` for what is no letter, mark or digit.
-
-    At most 100 bytes of UTF-8; of a longer name the end is replaced by a digest of it, so that different
-    names stay different.
-    """
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    marked = "".join(letter if _is_word(letter) else "\0" for letter in folded)
-    words = _APART.sub("_", marked).strip("_") or _UNNAMED
-    content = words.encode()
-    if len(content) <= _LONGEST_SLUG:
-        return words
-    digest = hashlib.sha256(content).hexdigest()[:_DIGEST]
-    start = content[: _LONGEST_SLUG - _DIGEST - 1].decode("utf-8", "ignore")
-    return f"{start}_{digest}"
-
-
-def _is_word(letter: str) -> bool:
-    # marks are part of the words of many scripts; without them different names would become the same
-    return letter.isalnum() or letter == "_" or unicodedata.category(letter).startswith("M")
 
 
 def _stem(name: str) -> str:

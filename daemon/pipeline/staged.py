@@ -15,7 +15,8 @@ from typing import Literal
 import polars as pl
 
 from daemon.catalog.contract import ReaderOptions
-from daemon.catalog.promotion import ClaimedFile, FileOutcome
+from daemon.catalog.names import slug
+from daemon.catalog.promotion import ClaimedFile, FileOutcome, TableKey
 from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
 from daemon.lake.durable import TEMPORARY
 from daemon.lake.parquet import PendingParquet, writing
@@ -85,7 +86,9 @@ class StagedLayer:
             damaged = (*delivery.damaged, *_refused_members(fresh, delivery.refused))
             rejected = _set_aside(place, damaged)
             published = publish(pending, place, rows)
-        outcomes = _outcomes(files, digests, fresh, delivery, _by_owner(fresh, counts, damaged), known)
+        outcomes = _outcomes(
+            place.key.real, files, digests, fresh, delivery, _by_owner(fresh, counts, damaged), known
+        )
         result = LayerResult(
             batch_id=place.batch_id,
             rows_in=rows + len(damaged),
@@ -109,7 +112,8 @@ class StagedLayer:
         while True:
             try:
                 with tempfile.TemporaryDirectory(suffix=TEMPORARY, dir=place.path.parent) as scratch:
-                    delivery = read_delivery(_sources(files), self._options, Path(scratch), careful)
+                    options = _for_sheet(self._options, files)
+                    delivery = read_delivery(_sources(files), options, Path(scratch), careful)
                     rows = pending.sink(_together(delivery, place)) if delivery.frames else 0
                     doubtful = (
                         delivery.unproved(scan(pending.temporary)) - careful
@@ -182,6 +186,12 @@ def _spellings(delivery: Delivery) -> dict[str, str]:
     }
 
 
+def _for_sheet(options: ReaderOptions, files: Sequence[ClaimedFile]) -> ReaderOptions:
+    """The options for a batch: a sheet of a workbook is a batch by itself."""
+    sheet = next((file.sheet for file in files if file.sheet is not None), None)
+    return options if sheet is None else options.model_copy(update={"sheet": sheet})
+
+
 def _sources(files: Sequence[ClaimedFile]) -> list[Source]:
     return [Source(file.name, file.path) for file in files]
 
@@ -240,7 +250,8 @@ def _by_owner(
     return rows
 
 
-def _outcomes(
+def _outcomes(  # noqa: PLR0913, PLR0917 - all that decides a file's fate
+    key: TableKey,
     files: Sequence[ClaimedFile],
     digests: Mapping[int, str],
     fresh: Sequence[ClaimedFile],
@@ -269,5 +280,7 @@ def _outcomes(
             fate: Literal["returned", "set_aside"] = "returned" if waits else "set_aside"
             outcomes.append(FileOutcome(file.file_id, digest, 0, fate, refusal.kind, reason))
         else:
-            outcomes.append(FileOutcome(file.file_id, digest, rows[file.name], "staged"))
+            sheets = delivery.parts.get(file.name, ()) if file.sheet is None else ()
+            parts = tuple((sheet, slug(f"{key.table}__{slug(sheet)}")) for sheet in sheets)
+            outcomes.append(FileOutcome(file.file_id, digest, rows[file.name], "staged", parts=parts))
     return tuple(outcomes)

@@ -78,7 +78,8 @@ class Delivery:
     `frames`: text columns (typed for Parquet, Arrow and Avro) + `_source_file` (String) + `_source_row` (Int64, the
     record's number in its file from 1, damaged records counted); to be concatenated diagonally, in this order.
     `notes`: per source, how it was read and why. `headers`: the original header per source, where it differs from the
-    column names.
+    column names. `parts`, per source: the other sheets of a workbook that hold a table, to be read by
+    `ReaderOptions.sheet`.
     """
 
     frames: tuple[pl.LazyFrame, ...] = ()
@@ -87,6 +88,7 @@ class Delivery:
     notes: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     proofs: Mapping[str, Proof] = field(default_factory=dict)
+    parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def unproved(self, written: pl.LazyFrame) -> frozenset[str]:
         """The sources whose fast reading is not proved to have lost or padded nothing, given what was written.
@@ -114,10 +116,14 @@ def _may_be_padded(written: pl.LazyFrame, source: str, last: str) -> bool:
 
 @dataclass(frozen=True)
 class Reading:
-    """What reading one source gave; `read_delivery` puts the readings of many together."""
+    """What reading one source gave; `read_delivery` puts the readings of many together.
+
+    `parts`: sheets of a workbook, besides the one that was read, that hold tables of their own.
+    """
 
     frames: tuple[pl.LazyFrame, ...] = ()
     damaged: tuple[DamagedRecord, ...] = ()
     refused: Refusal | None = None
     note: str = ""
     header: tuple[str, ...] | None = None
+    parts: tuple[str, ...] = ()

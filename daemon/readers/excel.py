@@ -1,4 +1,4 @@
-"""Workbooks (xlsx, xlsm, xlsb, xls, ods) through calamine: the first sheet with a table, or the one the contract names.
+"""Workbooks (xlsx, xlsm, xlsb, xls, ods) through calamine, a sheet at a time: the first with a table, or the one asked for.
 
 The header is found below titles and notes as in a delimited file. Codes keep the zeros that their format shows.
 """
@@ -6,6 +6,7 @@ The header is found below titles and notes as in a delimited file. Codes keep th
 import re
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import fastexcel
@@ -15,6 +16,7 @@ from daemon.catalog.contract import ReaderOptions
 from daemon.readers.compressed import unsound
 from daemon.readers.delivery import Reading, Refusal, Source
 from daemon.readers.dialect import Dialect
+from daemon.readers.errorcells import error_cells
 from daemon.readers.foreign import UnreadableError, unreadable_as
 from daemon.readers.frames import RowWriter
 from daemon.readers.layout import Layout, locate_table
@@ -28,8 +30,21 @@ _SAMPLE_ROWS = 300
 _MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T]00:00:00")
 
 
+@dataclass(frozen=True)
+class _Sheet:
+    """A sheet: its place in the workbook, its rows with their row numbers, empty rows and columns left out."""
+
+    name: str
+    place: int
+    rows: Sequence[tuple[int, Row]]
+    is_visible: bool
+
+
 def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str) -> Reading:
-    """One sheet as text, empty and error cells null. `_source_row` counts the rows below the header."""
+    """One sheet as text, empty and error cells null. `_source_row` counts the rows below the header.
+
+    The first sheet with a table, or the one the contract names; the others with a table are named in `parts`.
+    """
     refusal = unsound(source) if zipfile.is_zipfile(source.path) else None
     if refusal is not None:
         return Reading(refused=refusal)
@@ -43,31 +58,54 @@ def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str)
         return _refused(
             source, "no_such_sheet", f"there is no sheet {options.sheet!r} (reader.sheet) in this workbook"
         )
-    tables = [(name, rows) for name, rows in sheets.items() if rows]
-    if not tables:
+    wanted = [sheet for sheet in sheets if sheet.rows and (sheet.is_visible or options.sheet)]
+    if not wanted:
         return _refused(source, "empty", "no visible sheet of this workbook holds a row")
-    (name, rows), others = tables[0], [other for other, _ in tables[1:]]
+    tables = [sheet for sheet in wanted if _is_table(sheet, options)]
+    main = (tables or wanted)[0]
     try:
-        layout = _layout(rows, options)
+        layout = _layout(main.rows, options)
     except UnknownLayoutError as error:
-        return _refused(source, error.kind, f"sheet {name!r}: {error}")
-    notes = [f"sheet {name!r}", *layout.notes]
-    if others:
-        notes.append(f"warning: other sheets with rows are not read: {', '.join(map(repr, others))}")
-    return _reading(rows, layout, "; ".join(notes), RowWriter(source.name, layout.columns, scratch, stem))
+        return _refused(source, error.kind, f"sheet {main.name!r}: {error}")
+    notes = [f"sheet {main.name!r}", *layout.notes, *_about_others(main, tables, sheets)]
+    errors = error_cells(source.path, main.place)
+    writer = RowWriter(source.name, layout.columns, scratch, stem)
+    reading = _reading(main.rows, layout, "; ".join([*notes, *([errors] if errors else [])]), writer)
+    return replace(reading, parts=tuple(sheet.name for sheet in tables if sheet is not main))
 
 
-def _sheets(source: Source, options: ReaderOptions) -> dict[str, list[tuple[int, Row]]]:
-    """The rows with their row numbers, by visible sheet (or the one named), without empty rows and columns."""
+def _sheets(source: Source, options: ReaderOptions) -> list[_Sheet]:
+    """All sheets, or the one the contract names."""
     workbook = fastexcel.read_excel(source.path)
-    sheets = {}
+    sheets = []
     for place, name in enumerate(workbook.sheet_names):
-        if options.sheet not in (None, name):
-            continue
-        sheet = workbook.load_sheet(name, header_row=None, dtypes="string")
-        if sheet.visible == "visible" or options.sheet == name:
-            sheets[name] = _rows(sheet.to_polars(), padded_cells(source.path, place))
+        if options.sheet in (None, name):
+            sheet = workbook.load_sheet(name, header_row=None, dtypes="string")
+            rows = _rows(sheet.to_polars(), padded_cells(source.path, place))
+            sheets.append(_Sheet(name, place, rows, sheet.visible == "visible"))
     return sheets
+
+
+def _is_table(sheet: _Sheet, options: ReaderOptions) -> bool:
+    """Whether a sheet has a header of more than one column, and a row below it."""
+    try:
+        layout = _layout(sheet.rows, options)
+    except UnknownLayoutError:
+        return False
+    return len(layout.columns) > 1 and any(number > layout.skip for number, _ in sheet.rows)
+
+
+def _about_others(main: _Sheet, tables: Sequence[_Sheet], sheets: Sequence[_Sheet]) -> list[str]:
+    """What is said of the sheets that are not read here."""
+    others = [sheet for sheet in sheets if sheet is not main and sheet.rows]
+    hidden = [repr(sheet.name) for sheet in others if not sheet.is_visible]
+    prose = [repr(sheet.name) for sheet in others if sheet.is_visible and sheet not in tables]
+    notes = []
+    if prose:
+        notes.append(f"sheets without a table, not read: {', '.join(prose)}")
+    if hidden:
+        notes.append(f"warning: hidden sheets are not read: {', '.join(hidden)}")
+    return notes
 
 
 def _rows(cells: pl.DataFrame, padded: dict[tuple[int, int], str]) -> list[tuple[int, Row]]:

@@ -71,6 +71,7 @@ class _DeliveryReader:
                 name: reading.header for name, reading in readings.items() if reading.header is not None
             },
             proofs=self._fast.proofs,
+            parts={name: reading.parts for name, reading in readings.items() if reading.parts},
         )
 
     def _one(self, source: Source, stem: str, depth: int = 0) -> dict[str, Reading]:

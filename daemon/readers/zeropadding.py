@@ -19,8 +19,8 @@ def padded_cells(path: Path, sheet: int) -> dict[tuple[int, int], str]:
     try:
         with zipfile.ZipFile(path) as archive:
             lengths = _padded_styles(archive)
-            return dict(_cells(archive, _sheet_part(archive, sheet), lengths)) if lengths else {}
-    except (zipfile.BadZipFile, KeyError, IndexError, ET.ParseError):
+            return dict(_cells(archive, sheet_part(archive, sheet), lengths)) if lengths else {}
+    except (zipfile.BadZipFile, KeyError, IndexError, StopIteration, ET.ParseError):
         return {}
 
 
@@ -39,7 +39,8 @@ def _padded_styles(archive: zipfile.ZipFile) -> dict[str, int]:
     return {place: length for place, length in used if length}
 
 
-def _sheet_part(archive: zipfile.ZipFile, sheet: int) -> str:
+def sheet_part(archive: zipfile.ZipFile, sheet: int) -> str:
+    """Where the `sheet`-th sheet lies in an xlsx file. Raises KeyError, IndexError, StopIteration, ET.ParseError."""
     book = ET.fromstring(archive.read("xl/workbook.xml"))  # noqa: S314 - as above
     link = list(book.iter(f"{_MAIN}sheet"))[sheet].get(_LINK)
     links = ET.fromstring(archive.read("xl/_rels/workbook.xml.rels"))  # noqa: S314 - as above

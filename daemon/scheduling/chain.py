@@ -127,13 +127,20 @@ class Chain:
             self.wake(key, Layer.STAGED)
             self._wake_upkeep()
         if target is Layer.STAGED:
-            self._staged(key)
-            self.wake_rebuild(key)
+            self._after_staging(key, branched=step.branched)
         if step.outstanding:
             self._wake_upkeep()
         if step.settled:
             self._wake_rest(key)
         return True
+
+    def _after_staging(self, key: TableKey, *, branched: bool) -> None:
+        self._staged(key)
+        self.wake_rebuild(key)
+        for table in self._ledger.rest.tables():  # a workbook rests when its last sheet is staged
+            self._wake_rest(table)
+        if branched:
+            self.wake_all()
 
     def _rebuild(self, key: TableKey) -> bool:
         if not self._rebuilder.step(key):

@@ -42,7 +42,8 @@ class Step:
     """What one step did.
 
     `ran`: a promotion was due; `published`: it changed the target layer; `settled`: the fate of dropped files is known
-    now; `withdrawn`: a batch was taken back; `outstanding`: the disk does not show yet what the ledger says.
+    now; `withdrawn`: a batch was taken back; `outstanding`: the disk does not show yet what the ledger says;
+    `branched`: other tables have batches by it.
     """
 
     ran: bool
@@ -50,6 +51,7 @@ class Step:
     settled: bool = False
     withdrawn: bool = False
     outstanding: bool = False
+    branched: bool = False
 
 
 class Promoter:
@@ -171,7 +173,8 @@ class Promoter:
         for batch_id in done:
             log.info(Event.BATCH_COMPLETED, domain=task.key.domain, table=task.key.table, batch_id=batch_id)
         settled = bool(done) or any(file.fate != "staged" for batch in outcome.items for file in batch.files)
-        return Step(ran=True, published=True, settled=settled, outstanding=outstanding)
+        branched = any(file.parts for batch in outcome.items for file in batch.files)
+        return Step(ran=True, published=True, settled=settled, outstanding=outstanding, branched=branched)
 
     def _make_visible(self, task: PromotionTask, outcome: PromotionOutcome) -> bool:
         """Show on disk what the ledger has committed; returns False where the disk refuses: upkeep does it then."""

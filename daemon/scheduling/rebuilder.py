@@ -205,7 +205,7 @@ class Rebuilder:
                 kind="source_gone",
             )
         facts = path.stat()
-        return ClaimedFile(file.file_id, file.name, path, facts.st_size, facts.st_mtime_ns)
+        return ClaimedFile(file.file_id, file.name, path, facts.st_size, facts.st_mtime_ns, file.sheet)
 
     def _show(self, rebuild: Rebuild) -> None:
         now = utc_now()

@@ -1,6 +1,7 @@
 """What people change afterwards, by the commands as typed: with a daemon at work and without one."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from daemon_process import command, drain, environment, running, wait_for
+from workbooks import Cell, workbook
 
 CONTRACT = """
 bronze:
@@ -137,3 +139,28 @@ def test_a_file_that_stays_cut_short_is_set_aside_with_that_reason(tmp_path: Pat
     assert drain(tmp_path, incomplete_wait="0") == 0
     (entry,) = json.loads(medalliond(tmp_path, "quarantine", "list", "--json"))
     assert entry["rule"] == "incomplete"
+
+
+@pytest.mark.timeout(120)
+def test_every_sheet_with_a_table_becomes_a_table_and_the_workbook_is_archived_once(tmp_path: Path) -> None:
+    folder = tmp_path / "landing/sales"
+    folder.mkdir(parents=True)
+    sheets: dict[str, list[list[Cell]]] = {
+        "Notes": [["about this book"]],
+        "Orders": [["A report"], ["id", "amount"], ["1", "10"], ["2", "20"]],
+        "Price list": [["item", "price"], ["x", "1.5"]],
+    }
+    (tmp_path / "book.xlsx").write_bytes(workbook(sheets))
+    (tmp_path / "book.xlsx").rename(folder / "book.xlsx")
+    assert drain(tmp_path) == 0
+    tables = {path.name for path in (tmp_path / "data/gold/main").iterdir()}
+    assert tables == {"sales", "sales__price_list"}
+    frame = pl.read_parquet(tmp_path / "data/gold/main/sales__price_list/*.parquet")
+    assert frame.select("item", "price", "_source_file").rows() == [("x", 1.5, "sales/book.xlsx!Price list")]
+    archived = [path.name for path in (tmp_path / "data/archive").rglob("*.xlsx")]
+    assert archived == ["book.xlsx"]
+    medalliond(tmp_path, "rebuild", "main.sales__price_list", "--from", "landing")
+    assert "proved" in medalliond(tmp_path, "verify")
+    shutil.copy(next((tmp_path / "data/archive").rglob("*.xlsx")), folder / "again.xlsx")
+    assert drain(tmp_path) == 0
+    assert pl.read_parquet(tmp_path / "data/gold/main/sales__price_list/*.parquet").height == 1

@@ -69,6 +69,7 @@ class OutcomeLedger:
                 record(tx, batch.transition, task.key)
                 place(tx, task.key, task.target, batch)
                 _settle_files(tx, batch)
+                _branch(tx, task.key, batch, new_id, now)
                 note_quarantine(tx, task.key, batch, now)
             tx.execute(
                 "UPDATE layers SET generation = ?, version = version + 1 "
@@ -291,6 +292,25 @@ def _settle_files(tx: Store, batch: BatchOutcome) -> None:
         "UPDATE files SET state = ?, sha256 = ?, rows = ?, kind = ?, reason = ? WHERE file_id = ?",
         ((file.fate, file.sha256, file.rows, file.kind, file.reason, file.file_id) for file in batch.files),
     )
+
+
+def _branch(tx: Store, key: TableKey, batch: BatchOutcome, new_id: Callable[[], str], now: datetime) -> None:
+    """Let each further sheet of a workbook be a batch of its own table; the workbook rests when they are read."""
+    for file in batch.files:
+        for sheet, table in file.parts:
+            batch_id = new_id()
+            part = TableKey(key.domain, table)
+            tx.execute(
+                "INSERT INTO batches (batch_id, domain, table_name, state, created_at) VALUES (?, ?, ?, 'open', ?)",
+                (batch_id, *part, now.isoformat()),
+            )
+            tx.execute(
+                "INSERT INTO files (batch_id, ordinal, domain, table_name, name, landing_path, claimed_path, size, "
+                "mtime_ns, inode, state, at_rest, part_of, sheet) SELECT ?, 0, domain, ?, name || '!' || ?, "
+                "landing_path, claimed_path, size, mtime_ns, inode, 'claimed', 1, file_id, ? FROM files WHERE file_id = ?",
+                (batch_id, table, sheet, sheet, file.file_id),
+            )
+            plan(tx, part, batch_id, Layer.STAGED, new_id(), now)
 
 
 def note_quarantine(tx: Store, key: TableKey, batch: BatchOutcome, now: datetime) -> None:

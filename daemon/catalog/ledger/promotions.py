@@ -118,15 +118,19 @@ class PromotionLedger:
 
     def _claimed(self, batch_id: str) -> tuple[ClaimedFile, ...]:
         rows = self._store.rows(
-            "SELECT * FROM files WHERE batch_id = ? AND state = 'claimed' ORDER BY ordinal", (batch_id,)
+            "SELECT f.*, coalesce(CASE WHEN w.at_rest THEN w.resting_path ELSE w.claimed_path END, f.claimed_path) AS path "
+            "FROM files AS f LEFT JOIN files AS w ON w.file_id = f.part_of "
+            "WHERE f.batch_id = ? AND f.state = 'claimed' ORDER BY f.ordinal",
+            (batch_id,),
         )
         return tuple(
             ClaimedFile(
                 row["file_id"],
                 row["name"],
-                Path(os.fsdecode(row["claimed_path"])),
+                Path(os.fsdecode(row["path"])),
                 row["size"],
                 row["mtime_ns"],
+                row["sheet"],
             )
             for row in rows
         )

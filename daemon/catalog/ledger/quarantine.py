@@ -24,7 +24,7 @@ class QuarantineLedger:
                 tx.execute(
                     "UPDATE files SET state = 'replayed', claimed_path = resting_path, resting_path = landing_path, "
                     "at_rest = 0 WHERE file_id = ? AND domain = ? AND table_name = ? AND state = 'set_aside' "
-                    "AND at_rest = 1 AND resting_path IS NOT NULL",
+                    "AND at_rest = 1 AND resting_path IS NOT NULL AND part_of IS NULL",
                     (file_id, *key),
                 )
                 for file_id in file_ids

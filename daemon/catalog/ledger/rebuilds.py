@@ -112,12 +112,14 @@ class RebuildLedger:
         return [
             file
             for batch_id in sorted(batch_ids)
-            for file in self._files("batch_id = ? AND state IN ('staged', 'ingested', 'undone')", batch_id)
+            for file in self._files(
+                "f.batch_id = ? AND f.state IN ('staged', 'ingested', 'undone')", batch_id
+            )
         ]
 
     def files(self, file_ids: Collection[int]) -> list[DeliveredFile]:
         """Dropped files by their ids."""
-        return [file for file_id in file_ids for file in self._files("file_id = ?", file_id)]
+        return [file for file_id in file_ids for file in self._files("f.file_id = ?", file_id)]
 
     def content_is_there(self, key: TableKey, file_id: int) -> str | None:
         """The name of another file with the same content whose rows the table has; None if there is none."""
@@ -336,7 +338,8 @@ class RebuildLedger:
 
     def _files(self, condition: str, value: str | int) -> list[DeliveredFile]:
         rows = self._store.rows(
-            f"SELECT * FROM files WHERE {condition} ORDER BY ordinal",
+            "SELECT f.*, CASE WHEN w.at_rest THEN w.resting_path ELSE w.claimed_path END AS path FROM files AS f "
+            f"JOIN files AS w ON w.file_id = coalesce(f.part_of, f.file_id) WHERE {condition} ORDER BY f.ordinal",
             (value,),
         )
         return [_delivered(row) for row in rows]
@@ -356,11 +359,11 @@ def _rebuild(row: Row) -> Rebuild:
 
 
 def _delivered(row: Row) -> DeliveredFile:
-    place_now = row["resting_path"] if row["at_rest"] else row["claimed_path"]
     return DeliveredFile(
         row["file_id"],
         row["batch_id"],
         row["name"],
         row["state"],
-        None if place_now is None else Path(os.fsdecode(place_now)),
+        None if row["path"] is None else Path(os.fsdecode(row["path"])),
+        row["sheet"],
     )

@@ -17,6 +17,10 @@ from daemon.catalog.promotion import TableKey
 
 _SETTLED = ("ingested", "duplicate", "set_aside", "undone", "returned", "replayed")
 """States in which it is known where a file goes."""
+_PARTS_ARE_READ = (
+    "NOT EXISTS (SELECT 1 FROM files AS p WHERE p.part_of = files.file_id AND p.state = 'claimed')"
+)
+"""A workbook stays where it is until its other sheets are staged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class RestLedger:
     def tables(self) -> list[TableKey]:
         """Tables with files that are not yet at rest."""
         rows = self._store.rows(
-            f"SELECT DISTINCT domain, table_name FROM files WHERE at_rest = 0 AND state IN {_SETTLED}"
+            "SELECT DISTINCT domain, table_name FROM files WHERE at_rest = 0 "
+            f"AND state IN {_SETTLED} AND {_PARTS_ARE_READ}"
         )
         return [TableKey(*row) for row in rows]
 
@@ -60,7 +65,7 @@ class RestLedger:
         """Up to `limit` files of a table that are not yet at rest, oldest first."""
         rows = self._store.rows(
             "SELECT * FROM files WHERE domain = ? AND table_name = ? AND at_rest = 0 "
-            f"AND state IN {_SETTLED} ORDER BY file_id LIMIT ?",
+            f"AND state IN {_SETTLED} AND {_PARTS_ARE_READ} ORDER BY file_id LIMIT ?",
             (*key, limit),
         )
         return [

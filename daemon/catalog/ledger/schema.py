@@ -188,6 +188,10 @@ CREATE INDEX rebuilds_active ON rebuilds (domain, table_name, rebuild_id) WHERE 
 CREATE INDEX files_replayed ON files (domain, table_name) WHERE state = 'replayed';
 CREATE INDEX transitions_shadow ON transitions (table_name) WHERE table_name GLOB '*~';
 
+ALTER TABLE files ADD COLUMN part_of INTEGER REFERENCES files;
+ALTER TABLE files ADD COLUMN sheet TEXT;
+CREATE INDEX files_parts ON files (part_of) WHERE part_of IS NOT NULL;
+
 CREATE TABLE verdicts (
     domain       TEXT NOT NULL,
     table_name   TEXT NOT NULL,

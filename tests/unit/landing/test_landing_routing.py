@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.catalog.names import slug
 from daemon.catalog.promotion import TableKey
 from daemon.errors import ContractError
-from daemon.landing.routing import route_path, slug, source_name
+from daemon.landing.routing import route_path, source_name
 
 names = st.binary(min_size=1, max_size=255).filter(lambda raw: not {0, ord("/")} & set(raw)).map(os.fsdecode)
 
