@@ -106,18 +106,19 @@ class LayerAudit:
     def _expect_uncommitted(self) -> None:
         """A hop that was cut short may have published its file: the next start removes it, so it must be told."""
         self._uncommitted = {
-            (layer, key, f"{batch_id}.parquet")
+            (layer, key.real, f"{batch_id}.parquet")
             for key, layer, batch_id in self._inventory.planned()
-            if f"{batch_id}.parquet" not in self._names[layer, key]
+            if f"{batch_id}.parquet" not in self._names[layer, key.real]
         }
 
     def _strangers(self) -> Iterator[Problem]:
         removals = self._inventory.removals()
+        being_filled = self._inventory.shadow_generations()
         for folder in sorted(self._layout.data.glob(".generations/*/*/*")):
             layer, key = Layer(folder.parts[-3]), TableKey(*folder.parts[-2:])
             current = self._inventory.generation(key, layer)
             for entry in sorted(folder.iterdir()):
-                if self._layout.relative(entry) in removals:
+                if self._layout.relative(entry) in removals or (key, layer, entry.name) in being_filled:
                     continue
                 if entry.name == str(current):
                     yield from self._strange_files(entry, layer, key, removals)

@@ -15,7 +15,7 @@ from daemon.pipeline.writing import DATA_ERRORS, columns_of
 
 def missing_metadata(layout: Layout, inventory: LedgerInventory) -> Iterator[Problem]:
     """Yield the tables with layer files and without readable metadata. A gold model has none."""
-    keys = {listed.key for listed in inventory.layer_files() if not listed.is_model}
+    keys = {listed.key.real for listed in inventory.layer_files() if not listed.is_model}
     for key in sorted(keys):
         if read_table(layout, key) is None:
             yield Problem(

@@ -87,7 +87,8 @@ class Rebuilder:
         return True
 
     def _begin(self, rebuild: Rebuild, contract: Contract) -> bool:
-        if self._ledger.rebuilds.is_needless(rebuild, contract.version):
+        asked, rebuild = rebuild, self._ledger.rebuilds.as_things_stand(rebuild)
+        if self._ledger.rebuilds.is_needless(asked, rebuild, contract.version):
             self._ledger.rebuilds.end(rebuild, utc_now())
             return True
         standing = {layer: self._ledger.rebuilds.layer(rebuild.key, layer) for layer in _ORDER}

@@ -14,6 +14,7 @@ from typing import NamedTuple, Self
 from daemon.catalog.columns import TableColumns
 from daemon.catalog.ledger.promotions import PromotionLedger
 from daemon.catalog.ledger.quarantine import QuarantineLedger
+from daemon.catalog.ledger.rebuilds import RebuildLedger
 from daemon.catalog.ledger.store import Row, Store
 from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import LayerFile, TableKey
@@ -176,6 +177,11 @@ class LedgerInventory:
             "SELECT domain, table_name, target_layer, batch_id FROM promotions WHERE state = 'planned'"
         )
         return {PlannedHop(_key(row), Layer(row["target_layer"]), row["batch_id"]) for row in rows}
+
+    def shadow_generations(self) -> set[tuple[TableKey, Layer, str]]:
+        """The folders that rebuilds are filling: table, layer, name of the generation."""
+        rebuilds = RebuildLedger(self._store, self._promotions)
+        return {(key, layer, str(number)) for key, layer, number in rebuilds.shadow_generations()}
 
     def removals(self) -> set[str]:
         """Files and generations that no longer count and are yet to be removed, relative to the root."""

@@ -7,6 +7,7 @@ that the chain carries its batches up as it does any others, and no reader sees 
 import json
 import os
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -52,8 +53,27 @@ class RebuildLedger:
         )
         return (_rebuild(row), row["state"] == "building") if row else None
 
-    def is_needless(self, rebuild: Rebuild, version: str) -> bool:
-        """Whether a rebuild for other types has been overtaken: everything in bronze was made under `version`."""
+    def as_things_stand(self, rebuild: Rebuild) -> Rebuild:
+        """The rebuild without the files that are out, or back, already: others were asked for before it."""
+        return replace(
+            rebuild,
+            files_out=tuple(
+                file.file_id for file in self.files(rebuild.files_out) if file.state in {"staged", "ingested"}
+            ),
+            files_back=tuple(
+                file.file_id
+                for file in self.files(rebuild.files_back)
+                if file.state == "undone" and self.content_is_there(rebuild.key, file.file_id) is None
+            ),
+        )
+
+    def is_needless(self, asked: Rebuild, rebuild: Rebuild, version: str) -> bool:
+        """Whether there is nothing to do for what was `asked`, now that it is `rebuild`.
+
+        All of its files are where they are wanted; or, for other types, everything in bronze was made under `version`.
+        """
+        if asked.files_out or asked.files_back:
+            return not (rebuild.files_out or rebuild.files_back)
         if rebuild.kind != "widen":
             return False
         row = self._store.row(
@@ -153,7 +173,10 @@ class RebuildLedger:
             for layer in _LAYERS:
                 if self._version(key, layer) != beginning.versions[layer]:
                     raise StaleSourceError(rebuild.rebuild_id)
-            tx.execute("UPDATE rebuilds SET state = 'building' WHERE rebuild_id = ?", (rebuild.rebuild_id,))
+            tx.execute(
+                "UPDATE rebuilds SET state = 'building', files_out = ?, files_back = ? WHERE rebuild_id = ?",
+                (json.dumps(rebuild.files_out), json.dumps(rebuild.files_back), rebuild.rebuild_id),
+            )
             for layer in _LAYERS:
                 made = beginning.layers.get(layer)
                 tx.execute(

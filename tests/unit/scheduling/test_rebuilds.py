@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -13,7 +14,7 @@ from daemon.audit.proof import prove
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.promotion import TableKey
-from daemon.catalog.rebuild import Rebuild
+from daemon.catalog.rebuild import Rebuild, RebuildKind
 from daemon.catalog.requests import RecordId
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
@@ -310,3 +311,28 @@ def test_whoever_dropped_a_file_finds_a_receipt_beside_it(refinery: Refinery) ->
     assert receipt("a") == {"status": "partly accepted", "rows": 2, "rows_quarantined": {"cast:amount": 1}}
     assert receipt("b") == {"status": "accepted", "rows": 1, "rows_quarantined": {}}
     assert receipt("c") == {"status": "duplicate", "rows": 0, "rows_quarantined": {}}
+
+
+def test_what_is_asked_for_twice_is_done_once(refinery: Refinery) -> None:
+    first = refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    ids = tuple(file_ids(refinery, first))
+    kinds: tuple[RebuildKind, ...] = ("undo", "undo", "redo", "redo")
+    for kind in kinds:
+        files: dict[str, Any] = {"files_out": ids} if kind == "undo" else {"files_back": ids}
+        refinery.ledger.rebuilds.request(
+            Rebuild(new_id(), ORDERS, kind, Layer.LANDING, batches=frozenset([first]), **files), _now()
+        )
+    refinery.carry_out(ORDERS)
+    assert gold(refinery) == [(1, 10)]
+    assert is_whole(refinery)
+
+
+def test_verify_leaves_alone_what_a_rebuild_is_making(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS)
+    refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    refinery.ledger.rebuilds.request(_everything(), _now())
+    refinery.rebuilder.step(ORDERS)
+    refinery.climb(ORDERS.shadow, Layer.BRONZE)
+    assert is_whole(refinery)
+    refinery.carry_out(ORDERS)
+    assert gold(refinery) == [(1, 10)]
