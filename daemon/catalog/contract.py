@@ -99,6 +99,10 @@ class ReaderOptions(Rules):
     encoding: Encoding | None = Field(default=None, description="e.g. utf-8, windows-1252; absent: found out")
     header: Flag = Field(default=True, description="whether the first record names the columns")
     skip_lines: Count = Field(default=0, description="lines before the header that are not part of the table")
+    begins_at: Text | None = Field(
+        default=None,
+        description="how the first line of the table begins, e.g. its header: where a file holds several tables",
+    )
     comment: Text | None = Field(default=None, description="lines that begin with this text are not records")
     sheet: Text | None = Field(default=None, description="the workbook's sheet; absent: the first with data")
     records_at: Text | None = Field(
@@ -130,6 +134,10 @@ class BronzeRules(Rules):
     aliases: dict[ColumnName, tuple[Text, ...]] = Field(
         default_factory=dict,
         description="a column's name: other names under which it was or will be delivered",
+    )
+    unnest: dict[ColumnName, tuple[Text, ...]] = Field(
+        default_factory=dict,
+        description="a column of JSON objects: the keys that become columns of their own, named `<column>_<key>`",
     )
     learn: Flag = Field(
         default=False,

@@ -4,6 +4,7 @@ A value that does not cast takes its record to quarantine; nothing is nulled in 
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -16,6 +17,7 @@ from daemon.pipeline.casting import Cast, cast_column, target_type
 from daemon.pipeline.provenance import PROVENANCE, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.writing import as_quarantine, data_errors, publish, scan, set_records_aside
+from daemon.readers.jsontext import decode, staged
 
 RESCUED = "_rescued"
 """Where values of columns that do not belong to a table are kept, as a JSON object, where the contract says so."""
@@ -48,7 +50,7 @@ class BronzeLayer:
         """
         staged = scan(source)
         with data_errors(place), writing(place.path) as pending:
-            renamed = self._renamed(self._fitted(staged))
+            renamed = self._renamed(self._unnested(self._fitted(staged)))
             casts = self._casts(renamed.collect_schema())
             typed = _typed(renamed, casts, self._missing(renamed.collect_schema()))
             rows = pending.sink(update_layer_column(typed, place.layer, ingested_at=place.planned_at))
@@ -98,6 +100,23 @@ class BronzeLayer:
             )
         return staged.drop(strange)
 
+    def _unnested(self, staged: pl.LazyFrame) -> pl.LazyFrame:
+        """Keys of JSON objects as columns of text beside their object, which stays: what is no object loses nothing."""
+        columns = staged.collect_schema().names()
+        for column, keys in self._rules.unnest.items():
+            if column not in columns:
+                continue
+            taken = [f"{column}_{key}" for key in keys if f"{column}_{key}" in columns]
+            if taken:
+                raise ContractError(
+                    f"{self._origin}: bronze.unnest: '{column}': the file has a column {_listed(taken)} already"
+                )
+            values = pl.col(column).map_elements(partial(_values, keys), return_dtype=pl.List(pl.String))
+            staged = staged.with_columns(
+                values.list.get(place).alias(f"{column}_{key}") for place, key in enumerate(keys)
+            )
+        return staged
+
     def _renamed(self, staged: pl.LazyFrame) -> pl.LazyFrame:
         columns = staged.collect_schema().names()
         names = {old: new for old, new in self._rules.rename.items() if old in columns}
@@ -145,6 +164,15 @@ def _unified(staged: pl.LazyFrame, delivered: Sequence[str], spelled: Mapping[st
         *(pl.coalesce(names).alias(own) for own, names in sources.items()),
         *(pl.col(name) for name in PROVENANCE),
     )
+
+
+def _values(keys: Sequence[str], text: str) -> list[str | None]:
+    """What a JSON object has under some keys, as it would be staged."""
+    try:
+        value = decode(text)
+    except (ValueError, RecursionError):
+        value = None
+    return [staged(value.get(key)) for key in keys] if isinstance(value, dict) else [None] * len(keys)
 
 
 def _listed(names: Sequence[str]) -> str:

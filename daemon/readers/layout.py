@@ -13,7 +13,7 @@ from daemon.catalog.contract import ReaderOptions
 from daemon.readers.dialect import Dialect
 from daemon.readers.headerrepair import DamagedHeader
 from daemon.readers.headers import column_names, numbered_names
-from daemon.readers.lines import sample_lines
+from daemon.readers.lines import read_lines, sample_lines
 from daemon.readers.records import Record
 from daemon.readers.shapes import EMPTY, TEXT, column_shape, is_year, shape_of
 from daemon.readers.sniff import REMARKS, USUAL, SampleReading, UnknownLayoutError, read_sample
@@ -103,8 +103,17 @@ class _Verdict:
 
 def find_layout(path: Path, options: ReaderOptions) -> Layout:
     """How the UTF-8 file at `path` is written. Raises UnknownLayoutError when the evidence does not tell."""
-    lines, _ = sample_lines(path, _SAMPLE_LINES + options.skip_lines, _SAMPLE_BYTES)
-    return locate_table(read_sample(lines[options.skip_lines :], options), options)
+    skip = options.skip_lines if options.begins_at is None else _lines_before(path, options.begins_at)
+    lines, _ = sample_lines(path, _SAMPLE_LINES + skip, _SAMPLE_BYTES)
+    return locate_table(read_sample(lines[skip:], options), options)
+
+
+def _lines_before(path: Path, beginning: str) -> int:
+    """How many lines stand before the first one that begins so. Raises UnknownLayoutError where none does."""
+    for line in read_lines(path):
+        if line.text.startswith(beginning):
+            return line.number - 1
+    raise UnknownLayoutError("no_such_table", f"no line begins with {beginning!r} (reader.begins_at)")
 
 
 def locate_table(reading: SampleReading, options: ReaderOptions) -> Layout:

@@ -100,3 +100,15 @@ def test_lines_that_begin_with_the_contracts_comment_are_no_records(read: Read) 
 
 def test_a_header_of_names_alone_is_a_header_when_nothing_speaks_against_it(read: Read) -> None:
     assert read(b"first,last\nAnn,Lee\nBob,Ray\n").columns == ["first", "last"]
+
+
+def test_the_contract_names_one_of_several_tables_by_how_its_header_begins(read: Read) -> None:
+    rows = ["name,qty", *(f"n{number},{number}" for number in range(6)), "", "city,people,area"]
+    rows += [f"c{number},{number},{number}.5" for number in range(6)]
+    content = "\n".join(rows).encode()
+    outcome = read(content, begins_at="city,")
+    assert (outcome.columns, outcome.table.height, outcome.damaged) == (["city", "people", "area"], 6, ())
+    first = read(content)
+    assert (first.columns, first.table.height) == (["name", "qty"], 6)
+    assert {record.kind for record in first.damaged} == {"other_table"}
+    assert read(content, begins_at="country,").refusal.kind == "no_such_table"

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import permutations
 from pathlib import Path
 
@@ -244,3 +245,21 @@ def test_a_column_goes_by_its_aliases(refinery: Refinery) -> None:
     refinery.deliver(TABLE, a="Nummer,name\n1,x\n")
     refinery.deliver(TABLE, b="No.,name\n2,y\n", c="id,name\n3,z\n")
     assert rows(refinery).rows() == [("1", "x"), ("2", "y"), ("3", "z")]
+
+
+def test_keys_of_json_objects_become_columns_with_all_their_digits(refinery: Refinery) -> None:
+    refinery.contract(
+        TABLE,
+        "bronze:\n  unnest: {place: [city, lat, missing]}\n  cast: {place_lat: {type: decimal, scale: 3}}\n",
+    )
+    text = (
+        '{"id": 1, "place": {"city": "Bern", "lat": 46.950, "tags": ["a"]}}\n{"id": 2, "place": "unknown"}\n'
+    )
+    refinery.deliver(TABLE, a=text)
+    frame = rows(refinery)
+    assert frame.columns == ["id", "place", "place_city", "place_lat", "place_missing"]
+    assert frame.select("place_city", "place_lat", "place_missing").rows() == [
+        ("Bern", Decimal("46.950"), None),
+        (None, None, None),
+    ]
+    assert frame.get_column("place").to_list() == ['{"city":"Bern","lat":46.950,"tags":["a"]}', "unknown"]
