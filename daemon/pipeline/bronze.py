@@ -16,7 +16,7 @@ from daemon.lake.parquet import writing
 from daemon.pipeline.casting import Cast, cast_column, target_type
 from daemon.pipeline.provenance import PROVENANCE, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
-from daemon.pipeline.writing import as_quarantine, data_errors, publish, scan, set_records_aside
+from daemon.pipeline.writing import OURS, as_quarantine, data_errors, publish, scan, set_records_aside
 from daemon.readers.jsontext import decode, staged
 
 RESCUED = "_rescued"
@@ -184,7 +184,7 @@ def _typed(renamed: pl.LazyFrame, casts: Sequence[Cast], missing: Sequence[pl.Ex
     if not casts:
         return renamed.with_columns(missing) if missing else renamed
     # The cast is named apart, so that the test for failure uses it and it is computed once.
-    beside = {cast.column: f"__cast {cast.column}" for cast in casts}
+    beside = {cast.column: f"{OURS}cast {cast.column}" for cast in casts}
     failed = pl.any_horizontal(cast.fails(pl.col(beside[cast.column])) for cast in casts)
     return (
         renamed.with_columns(cast.value.alias(beside[cast.column]) for cast in casts)

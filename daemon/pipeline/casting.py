@@ -4,6 +4,7 @@ Used by bronze. A cast gives null where the value is missing (null, blank, or on
 values) and where it does not fit; `Cast.fails` tells the two apart.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -118,7 +119,7 @@ def _parsed(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
     if rule.type in _ISO:
         return _instant(text, rule, target)
     if rule.thousands:
-        text = text.str.replace_all(rule.thousands, "", literal=True)
+        text = _ungrouped(text, rule)
     if rule.decimal != ".":
         # A point is then no decimal sign: "1.5" under a decimal comma is an error, not 15 and not 1.5.
         text = pl.when(~text.str.contains(".", literal=True)).then(
@@ -128,8 +129,25 @@ def _parsed(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
         return _decimal(text, rule, target)
     if rule.type in _INTEGERS:
         # Polars casts "1.0" to null, and so do we; "+5" is an integer people write.
-        return text.str.strip_prefix("+").cast(target, strict=False)
-    return text.cast(target, strict=False)
+        return pl.when(text.str.contains(r"^[+-]?\d+$")).then(
+            text.str.strip_prefix("+").cast(target, strict=False)
+        )
+    value = text.cast(target, strict=False)
+    # A number past the type's range becomes infinite in silence: only text that says so may.
+    return pl.when(value.is_infinite().not_() | text.str.contains(r"(?i)^[+-]?inf(inity)?$")).then(value)
+
+
+def _ungrouped(text: pl.Expr, rule: CastRule) -> pl.Expr:
+    """Numbers without their thousands signs; null where these do not part whole groups of three before the decimal sign.
+
+    A number without any such sign is as good.
+    """
+    sign, point = re.escape(rule.thousands or ""), re.escape(rule.decimal)
+    fraction = "" if rule.type in _INTEGERS else rf"({point}\d*)?([eE][+-]?\d+)?"
+    grouped = rf"^[+-]?(\d+|\d{{1,3}}({sign}\d{{3}})+){fraction}$"
+    return pl.when(text.str.contains(grouped)).then(
+        text.str.replace_all(rule.thousands or "", "", literal=True)
+    )
 
 
 def _decimal(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
@@ -151,11 +169,18 @@ def _instant(text: pl.Expr, rule: CastRule, target: pl.DataType) -> pl.Expr:
 
 
 def _to_date_or_time(text: pl.Expr, form: str, kind: str) -> pl.Expr:
-    return text.str.to_date(form, strict=False) if kind == "date" else text.str.to_time(form, strict=False)
+    value = text.str.to_date(form, strict=False) if kind == "date" else text.str.to_time(form, strict=False)
+    return pl.when(_is_whole(text)).then(value) if kind == "time" else value
+
+
+def _is_whole(text: pl.Expr) -> pl.Expr:
+    """Neither a second 60, which would roll over, nor more than six digits of a second, which would be cut."""
+    return ~text.str.contains(r":60(\D|$)|\.\d{6}0*[1-9]")
 
 
 def _datetime(text: pl.Expr, form: str, zone: str | None) -> pl.Expr:
     """A local time that a change of clocks made ambiguous, or that never was, is null: it does not fit."""
+    text = pl.when(_is_whole(text)).then(text)
     if _names_offset((form,)):
         return text.str.strptime(pl.Datetime("us", "UTC"), form, strict=False).dt.convert_time_zone(
             zone or "UTC"

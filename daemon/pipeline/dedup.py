@@ -14,12 +14,13 @@ import polars as pl
 from daemon.catalog.contract import DedupRules
 from daemon.catalog.promotion import LayerFile
 from daemon.pipeline.provenance import BATCH_ID
+from daemon.pipeline.writing import OURS
 
-_FILE = "__file"
-_OURS = "__ours"
+_FILE = f"{OURS}file"
+_OURS = f"{OURS}ours"
 _OURS_NOT = pl.lit(value=False).alias(_OURS)
 _OURS_YES = pl.lit(value=True).alias(_OURS)
-_ROW = "__row"
+_ROW = f"{OURS}row"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from daemon.pipeline.dedup import Losers, Published, keep_one_per_key, losers, w
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.transforms import Transform
-from daemon.pipeline.writing import DATA_ERRORS, as_quarantine, publish, scan, set_records_aside
+from daemon.pipeline.writing import DATA_ERRORS, OURS, as_quarantine, publish, scan, set_records_aside
 
-_FATE = "__fate"
+_FATE = f"{OURS}fate"
 _KEPT = "kept"
 
 

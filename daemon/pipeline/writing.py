@@ -58,10 +58,26 @@ def flat(rejected: Mapping[tuple[str, str], int]) -> tuple[tuple[str, str, int],
     return tuple((rule, file, rows) for (rule, file), rows in rejected.items())
 
 
+OURS = "\x1f"
+"""How the names of columns begin that we add for the time of a hop: no delivered column has a control character there."""
+
+
+def _for_json(name: str, dtype: pl.DataType) -> pl.Expr:
+    """A column as JSON can hold it: bytes as hexadecimal digits, what nests bytes as its text."""
+    if dtype == pl.Binary:
+        return pl.col(name).bin.encode("hex")
+    if "Binary" in str(dtype):
+        return pl.col(name).map_elements(str, return_dtype=pl.String)
+    return pl.col(name)
+
+
 def as_quarantine(lf: pl.LazyFrame, rule: pl.Expr, reason: pl.Expr) -> pl.LazyFrame:
     """Rows of a layer as quarantine records: `raw` is the whole record, without provenance, as JSON."""
+    schema = lf.collect_schema()
     columns = [
-        name for name in lf.collect_schema().names() if name not in PROVENANCE and not name.startswith("__")
+        _for_json(name, schema[name])
+        for name in schema.names()
+        if name not in PROVENANCE and not name.startswith(OURS)
     ]
     raw = pl.struct(columns).struct.json_encode() if columns else pl.lit("{}")
     return lf.select(

@@ -54,7 +54,7 @@ class Proof:
 
     - `records` and `delimiters` (outside quotes) were counted beforehand; or, for a large file,
     - no value of the `last` column is empty, as it would be in a row that polars padded; failing that, `count()` gives
-      the delimiters.
+      the delimiters. Nor is one the column's header, `last_header`, as it would be where the header comes again.
 
     A table without a short row has (width - 1) delimiters for each record, and polars raises on long rows.
     """
@@ -63,6 +63,7 @@ class Proof:
     records: int | None = None
     delimiters: int | None = None
     last: str = ""
+    last_header: str = ""
     count: Callable[[], int] | None = None
 
     def holds_for(self, rows: int) -> bool:
@@ -102,16 +103,21 @@ class Delivery:
         return frozenset(
             name
             for name, proof in self.proofs.items()
-            if (proof.count is None or _may_be_padded(written, name, proof.last))
-            and not proof.holds_for(rows.get(name, 0))
+            if not _is_proved(written, name, proof, rows.get(name, 0))
         )
 
 
-def _may_be_padded(written: pl.LazyFrame, source: str, last: str) -> bool:
-    """Whether a row of `source` has an empty `last` column; also when it has no row at all."""
-    of_source = written.filter(pl.col(SOURCE_FILE) == source)
-    row = of_source.select(pl.len(), (pl.col(last) == "").any().alias("empty")).collect().row(0)
-    return bool(row[0] == 0 or row[1])
+def _is_proved(written: pl.LazyFrame, source: str, proof: Proof, rows: int) -> bool:
+    """Whether `rows` written rows of `source` are what its bytes promise."""
+    if proof.count is None:
+        return proof.holds_for(rows)
+    last = written.filter(pl.col(SOURCE_FILE) == source).select(pl.col(proof.last))
+    empty, again = (
+        last.select((pl.first() == "").any(), (pl.first() == proof.last_header).any().alias("again"))
+        .collect()
+        .row(0)
+    )
+    return not again and ((rows > 0 and not empty) or proof.holds_for(rows))
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,7 @@ class FastScans:
             proof = Proof(
                 width,
                 last=layout.columns[-1],
+                last_header=(layout.original_header or layout.columns)[-1] if layout.header else "\0",
                 count=lambda: self._measure(source, layout, count=True).delimiters,
             )
         if shared and not proof.holds_for(found.lines):

@@ -1,6 +1,7 @@
 """The layers through the library's face and through the daemon's promotions: what becomes of values, records and rows."""
 
 import itertools
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -192,6 +193,10 @@ def test_a_file_that_changed_since_it_was_claimed_is_tried_again_later(world: Wo
         ("int8", " 127 ", 127),
         ("int64", "+5", 5),
         ("uint16", "65535", 65535),
+        ("float64", "-inf", float("-inf")),
+        ({"type": "int64", "thousands": "."}, "-1.234.567", -1234567),
+        ({"type": "int64", "thousands": "."}, "1234567", 1234567),
+        ("datetime", "2026-01-02 03:04:05.1234560", datetime(2026, 1, 2, 3, 4, 5, 123456)),  # noqa: DTZ001 - as above
         ("float64", "1e5", 100000.0),
         ({"type": "float64", "decimal": ",", "thousands": "."}, '"1.234,5"', 1234.5),
         ({"type": "decimal", "precision": 6, "scale": 2}, "1234.5", Decimal("1234.50")),
@@ -220,6 +225,18 @@ def test_a_value_that_fits_is_cast(world: World, rule: object, text: str, value:
         ("int64", "9223372036854775808"),
         ("uint8", "-1"),
         ("float64", "1.2.3"),
+        ("float64", "1e400"),
+        ("float32", "1e39"),
+        ("int64", "+-5"),
+        ("int64", "++5"),
+        ({"type": "int64", "thousands": "."}, "1.5"),
+        ({"type": "int64", "thousands": "."}, "1..500"),
+        ({"type": "int64", "thousands": "."}, ".500"),
+        ({"type": "float64", "thousands": "'"}, "1234'567.5'6"),
+        ({"type": "float64", "decimal": ",", "thousands": "."}, "1.5"),
+        ("datetime", "2026-01-02 03:04:05.1234567"),
+        ("datetime", "2026-01-02 03:04:60"),
+        ("time", "03:04:60"),
         ({"type": "float64", "decimal": ","}, "1.5"),
         ({"type": "decimal", "precision": 6, "scale": 2}, "1.239"),
         ({"type": "decimal", "precision": 6, "scale": 2}, "123456.7"),
@@ -533,3 +550,23 @@ def test_a_transform_that_forges_where_rows_are_from_is_refused(world: World) ->
     world.transform("lf.with_columns(pl.lit('forged').alias('_source_file'))")
     with pytest.raises(ContractError, match="changes _source_file or _source_row"):
         world.to_silver("n\n1\n", contract(silver={"transforms": ["mine:step"]}))
+
+
+def test_columns_like_our_own_helpers_and_bytes_are_kept_in_quarantine(world: World) -> None:
+    frame = pl.DataFrame(
+        {"__fate": ["kept"], "__row": [1], "__cast v": ["x"], "b": [b"\x00\xff"], "v": ["no number"]}
+    )
+    path = world.root / "helpers.parquet"
+    frame.write_parquet(path)
+    facts = path.stat()
+    source = ClaimedFile(77, "helpers.parquet", path, facts.st_size, facts.st_mtime_ns)
+    world.run(Layer.STAGED, Contract(), PromotionItem("t77", "b77", NOW, 1, sources=(source,)))
+    world.climb(Layer.BRONZE, contract(bronze={"cast": {"v": "int64"}}), "b77")
+    (record,) = world.quarantine().to_dicts()
+    assert json.loads(record["raw"]) == {
+        "__fate": "kept",
+        "__row": 1,
+        "__cast v": "x",
+        "b": "00ff",
+        "v": "no number",
+    }
