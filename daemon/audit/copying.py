@@ -199,6 +199,11 @@ def _layer_file(layout: Layout, live: LedgerInventory, listed: ListedFile) -> _W
 
 
 def _dropped_file(layout: Layout, live: LedgerInventory, file: DroppedFile) -> Iterator[_Wanted]:
+    if file.state == "undone":
+        for part in ("", "-quarantine"):
+            path = layout.undone(file.key) / f"{file.file_id}{part}.parquet"
+            place = path.relative_to(layout.root)
+            yield _Wanted((file.file_id, f"undone{part}"), place, 0, partial(_only, path), needed=False)
     if not file.places:
         return
 

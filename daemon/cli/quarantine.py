@@ -1,5 +1,7 @@
 """`medalliond quarantine`: what was set aside, and why. Lists come from the ledger, records from Parquet."""
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,7 +151,23 @@ def _print_record(row: dict[str, Any]) -> None:
         where += f", line {row['line']}"
     print_line(f"{TableKey(row['domain'], row['table'])}  {printable(where)}  did not reach {row['_layer']}")
     print_line(f"    {printable(row['rule'])}: {printable(row['reason'])}")
-    print_line(f"    {printable(row['raw'])}")
+    raw = printable(row["raw"])
+    print_line(f"    {raw}")
+    under = _field(raw, row["rule"])
+    if under is not None:
+        start, end = under
+        print_line(f"    {' ' * start}{'^' * (end - start)} {printable(row['reason']).partition(': ')[2]}")
+
+
+def _field(raw: str, rule: str) -> tuple[int, int] | None:
+    """Where the value that a cast refused stands in the record as it is shown; None for other rules."""
+    column = rule.removeprefix("cast:")
+    if column == rule:
+        return None
+    found = re.search(
+        re.escape(json.dumps(column, ensure_ascii=False)) + r':("(?:[^"\\\\]|\\\\.)*"|[^,}]*)', raw
+    )
+    return found.span(1) if found else None
 
 
 def _records(found: QuarantinedRecords) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from refinery import Refinery
 
+from daemon.audit.copying import RootCopy
 from daemon.audit.proof import prove
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.inventory import LedgerInventory
@@ -336,3 +337,17 @@ def test_verify_leaves_alone_what_a_rebuild_is_making(refinery: Refinery) -> Non
     assert is_whole(refinery)
     refinery.carry_out(ORDERS)
     assert gold(refinery) == [(1, 10)]
+
+
+def test_an_undone_delivery_can_be_redone_in_a_restored_backup(refinery: Refinery, tmp_path: Path) -> None:
+    batch = refinery.deliver(ORDERS, a="id,amount\n1,10\n")
+    undo(refinery, batch)
+    copy = Layout(tmp_path / "copy")
+    copy.root.mkdir()
+    RootCopy(refinery.layout, copy, lambda _: None).run()
+    restored = Refinery(copy)
+    restored.contracts.reload()
+    redo(restored, batch)
+    assert gold(restored) == [(1, 10)]
+    assert is_whole(restored)
+    restored.close()
