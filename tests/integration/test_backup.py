@@ -11,7 +11,7 @@ import pytest
 from daemon_process import command, drain, environment, running
 from test_kill import drop, prepare, quarantined, rows
 
-ROUNDS = 6
+ROUNDS = 3
 ROUND_FILES = 10
 
 
