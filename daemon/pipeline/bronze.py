@@ -13,7 +13,7 @@ from daemon.catalog.columns import TableColumns
 from daemon.catalog.contract import BronzeRules, CastRule
 from daemon.errors import ContractError, RejectDataError
 from daemon.lake.parquet import writing
-from daemon.pipeline.casting import Cast, cast_column, target_type
+from daemon.pipeline.casting import Cast, cast_column, learned_cast, target_type
 from daemon.pipeline.provenance import PROVENANCE, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.writing import OURS, as_quarantine, data_errors, publish, scan, set_records_aside
@@ -129,16 +129,16 @@ class BronzeLayer:
 
     def _casts(self, schema: pl.Schema) -> list[Cast]:
         learned = self._learned()
-        rules = {
-            name: self._rules.cast_for(name) or learned.get(name)
-            for name in schema.names()
-            if name not in PROVENANCE
-        }
-        return [
-            cast_column(name, schema[name], rule, self._rules.null_values)
-            for name, rule in rules.items()
-            if rule is not None and not (rule.type == "text" and schema[name] == pl.String)
-        ]
+        casts = []
+        for name, dtype in schema.items():
+            rule = None if name in PROVENANCE else self._rules.cast_for(name)
+            if rule is not None and not (rule.type == "text" and dtype == pl.String):
+                casts.append(cast_column(name, dtype, rule, self._rules.null_values))
+            elif (
+                rule is None and name in learned and not (learned[name].type == "text" and dtype == pl.String)
+            ):
+                casts.append(learned_cast(name, dtype, learned[name]))
+        return casts
 
     def _learned(self) -> dict[str, CastRule]:
         """The learned types, by the names that columns have after the rename."""

@@ -73,6 +73,21 @@ def cast_column(column: str, dtype: pl.DataType, rule: CastRule, null_values: Se
     return Cast(column, _wanted(rule), _parsed(text, rule, target), missing)
 
 
+def learned_cast(column: str, dtype: pl.DataType, rule: CastRule) -> Cast:
+    """The cast of a column whose type was learned: its values are written as that type is, so less must be looked at.
+
+    A value that is not, since its source was read again otherwise, still does not fit.
+    """
+    if dtype != pl.String or rule.type not in {"int64", "float64", "date"}:
+        return cast_column(column, dtype, rule, ())
+    source, target = pl.col(column), target_type(rule)
+    form = rule.formats[0] if rule.formats else "%Y-%m-%d"
+    value = (
+        source.str.to_date(form, strict=False) if rule.type == "date" else source.cast(target, strict=False)
+    )
+    return Cast(column, _wanted(rule), value, source.is_null() | ~source.str.contains(r"\S"))
+
+
 def target_type(rule: CastRule) -> pl.DataType:
     """The Polars type a rule leads to. A datetime with a zone, or whose formats name an offset, is aware."""
     if rule.type in _INTEGERS:

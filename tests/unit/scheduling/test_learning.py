@@ -17,7 +17,7 @@ from daemon.catalog.contract import BronzeRules
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
-from daemon.pipeline.casting import cast_column
+from daemon.pipeline.casting import learned_cast
 from daemon.pipeline.learning import learn
 from daemon.pipeline.provenance import PROVENANCE
 
@@ -145,7 +145,7 @@ def test_what_was_learned_casts_every_value_and_gives_its_text_back(bench: Path,
     rule = ColumnState(candidates=learned(bench, list(values))).rule
     assert rule is not None
     frame = pl.DataFrame({"c": values}, schema={"c": pl.String})
-    cast = cast_column("c", pl.String(), rule, ())
+    cast = learned_cast("c", pl.String(), rule)
     failed = frame.select(cast.fails(cast.value)).to_series()
     assert not failed.any()
     if rule.type in {"int64", "decimal", "bool"}:
