@@ -15,6 +15,7 @@ from daemon.catalog.transition import Layer
 from daemon.cli.landing_view import Waiting, waiting_files
 from daemon.cli.output import age, on_terminal, print_json, print_line, print_table, printable
 from daemon.cli.roots import open_ledger, open_root
+from daemon.errors import ContractError
 from daemon.lake.layout import Layout
 
 _LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
@@ -34,16 +35,16 @@ _NEXT_STEP = (
 def show_status(root: Path, *, as_json: bool) -> None:
     """Print how a root stands."""
     layout = open_root(root)
+    contracts = ContractStore(layout.contracts)
+    contracts.reload()
     if layout.ledger.exists():
         with open_ledger(layout) as views:
-            known = _known(views)
+            known = _known(views, contracts)
             waiting = waiting_files(layout, views.kept_in_landing())
     else:
         known = {"tables": [], "failures": [], "rebuilds": [], "files": {}}
         waiting = waiting_files(layout, {})
     pid = lock_holder(layout.lock)
-    contracts = ContractStore(layout.contracts)
-    contracts.reload()
     report = {
         "root": str(layout.root),
         "daemon": {"running": pid is not None, "pid": pid},
@@ -75,7 +76,18 @@ def _models_waiting(contracts: ContractStore, tables: list[dict[str, Any]]) -> l
     return waiting
 
 
-def _known(views: LedgerViews) -> dict[str, Any]:
+def _outdated(views: LedgerViews, contracts: ContractStore, key: TableKey) -> int:
+    """How many batches of a table its present contract was not applied to; none where types are learned."""
+    try:
+        contract = contracts.get(key)
+    except ContractError:
+        return 0
+    if contract.learns or contract.model is not None:
+        return 0
+    return views.batches_under_another_contract(key, contract.version)
+
+
+def _known(views: LedgerViews, contracts: ContractStore) -> dict[str, Any]:
     in_flight = views.batches_in_flight()
     records, files, rules = views.quarantined_rows(), views.files_set_aside(), views.quarantined_by_rule()
     rows = {(totals.key, totals.layer): totals.rows for totals in views.layers()}
@@ -91,6 +103,7 @@ def _known(views: LedgerViews) -> dict[str, Any]:
                     rule: count for (table, rule), count in rules.items() if table == key
                 },
                 "files_set_aside": files.get(key, 0),
+                "batches_under_another_contract": _outdated(views, contracts, key),
             }
             for key in views.tables()
         ],
@@ -172,15 +185,26 @@ def _print(layout: Layout, report: dict[str, Any]) -> None:
     for rebuild in report["rebuilds"]:
         _print_rebuild(rebuild)
     for table in report["tables"]:
-        caught = ", ".join(
-            f"{rows:,} by {printable(rule)}" for rule, rows in table["quarantined_by_rule"].items()
-        )
-        if caught:
-            print_line(f"quarantined: {table['domain']}.{table['table']}: {caught}")
+        _print_notes(table)
     if on_terminal() and any(
         table["quarantined_records"] or table["files_set_aside"] for table in report["tables"]
     ):
         print_line("`medalliond quarantine list` tells what was set aside, and why.")
+
+
+def _print_notes(table: dict[str, Any]) -> None:
+    """What is to be known of a table besides its rows."""
+    name = f"{table['domain']}.{table['table']}"
+    caught = ", ".join(
+        f"{rows:,} by {printable(rule)}" for rule, rows in table["quarantined_by_rule"].items()
+    )
+    if caught:
+        print_line(f"quarantined: {name}: {caught}")
+    batches = table["batches_under_another_contract"]
+    if batches:
+        were = "1 batch was" if batches == 1 else f"{batches:,} batches were"
+        next_step = f"`medalliond rebuild {name}` applies the present one"
+        print_line(f"contract: {name}: {were} made under another one; {next_step}")
 
 
 def _print_landing(report: dict[str, Any]) -> None:

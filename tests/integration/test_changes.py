@@ -114,8 +114,11 @@ def test_a_contract_is_tried_saved_and_applied_to_old_deliveries(tmp_path: Path)
     assert "cast: {}" not in (tmp_path / "catalog/contracts/sales/orders.yaml").read_text()
     assert "has a contract already" in medalliond(tmp_path, "contract", "adopt", "sales.orders", status=1)
     contract(tmp_path, CONTRACT)
+    offer = "1 batch was made under another one; `medalliond rebuild sales.orders` applies the present one"
+    assert offer in medalliond(tmp_path, "status")
     medalliond(tmp_path, "rebuild", "sales.orders")
     assert gold(tmp_path) == [1]
+    assert offer not in medalliond(tmp_path, "status")
     assert "proved" in medalliond(tmp_path, "verify")
 
 

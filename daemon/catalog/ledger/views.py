@@ -160,6 +160,16 @@ class LedgerViews:
         )
         return {(_key(row), row["rule"]): row["rows"] for row in rows if row["rows"]}
 
+    def batches_under_another_contract(self, key: TableKey, version: str) -> int:
+        """How many batches in gold of a table were made under another contract than the one of this version."""
+        row = self._store.row(
+            "SELECT count(*) AS batches FROM layer_files AS f JOIN transitions AS t USING (transition_id) "
+            "WHERE f.domain = ? AND f.table_name = ? AND f.layer = 'gold' "
+            "AND json_extract(t.record, '$.contract_version') IS NOT ?",
+            (*key, version),
+        )
+        return row["batches"] if row else 0
+
     def rebuilds(self) -> list[dict[str, Any]]:
         """Rebuilds that are asked for, under way, or failed, oldest first."""
         rows = self._store.rows(

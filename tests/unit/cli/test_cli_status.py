@@ -28,6 +28,7 @@ def test_rows_are_counted_per_layer(orders: Root, run: Run) -> None:
         "quarantined_records": 1,
         "quarantined_by_rule": {"cast": 1},
         "files_set_aside": 0,
+        "batches_under_another_contract": 0,
     }
 
 
