@@ -9,7 +9,8 @@ from pathlib import Path
 
 from daemon.lake.durable import NAME_MAX, TEMPORARY, cut, make_directories, temporary_beside
 
-FOLDER = ".receipts"
+RECEIPTS = ".receipts"
+"""The folder of the receipts, beside the files."""
 _ENDING = ".json"
 _ROOM = NAME_MAX - len(_ENDING) - len(TEMPORARY) - 20
 
@@ -21,7 +22,7 @@ def write_receipt(dropped: Path, content: Mapping[str, object]) -> None:
     """
     if not dropped.parent.is_dir():
         return
-    folder = dropped.parent / FOLDER
+    folder = dropped.parent / RECEIPTS
     make_directories(folder)
     name = cut(dropped.name.encode("utf-8", "surrogateescape"), _ROOM).decode("utf-8", "surrogateescape")
     final = folder / f"{name}{_ENDING}"

@@ -5,7 +5,8 @@ Called by the service's parts.
 Not a special path: afterwards the same chain goes on with what is unfinished.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import structlog
 
@@ -16,6 +17,7 @@ from daemon.events import Event
 from daemon.lake.durable import remove_leftovers, remove_tree
 from daemon.lake.generations import later_generations
 from daemon.lake.layout import Layout
+from daemon.lake.receipts import RECEIPTS
 from daemon.scheduling.upkeep import file_lineage, point_links
 
 log = structlog.get_logger(__name__)
@@ -29,8 +31,8 @@ def recover(ledger: Ledger, layout: Layout, models: Iterable[TableKey]) -> None:
 
     `models` are the gold models, whose refreshes the ledger does not plan. Raises OSError.
     """
-    temporary = sum(_remove_unfinished(ledger, layout))
-    temporary += remove_leftovers(layout.unfinished) + remove_leftovers(layout.tables)
+    temporary = sum(_remove_unfinished(ledger, layout)) + _remove_unpublished(ledger, layout)
+    temporary += sum(map(remove_leftovers, _side_folders(ledger, layout)))
     for key in models:
         temporary += remove_leftovers(
             layout.generation(Layer.GOLD, key, ledger.promotions.generation(key, Layer.GOLD))
@@ -49,14 +51,33 @@ def recover(ledger: Ledger, layout: Layout, models: Iterable[TableKey]) -> None:
 def _remove_unfinished(ledger: Ledger, layout: Layout) -> list[int]:
     """Of every unfinished hop: what was being written, and what was published without being committed."""
     removed = []
-    being_filled = ledger.rebuilds.shadow_generations()
     for key, target in ledger.promotions.due_hops():
-        generation = ledger.promotions.generation(key, target)
-        for later in later_generations(layout, target, key, generation):
-            if (key.real, target, later) not in being_filled:
-                remove_tree(layout.generation(target, key, later))  # built, but never committed
-        folder = layout.generation(target, key, generation)
-        removed.append(remove_leftovers(folder) + remove_leftovers(layout.quarantine(key)))
+        folder = layout.generation(target, key, ledger.promotions.generation(key, target))
+        removed.append(remove_leftovers(folder))
         for name in ledger.promotions.uncommitted(key, target):
             remove_tree(folder / name)
     return removed
+
+
+def _remove_unpublished(ledger: Ledger, layout: Layout) -> int:
+    """Of every layer: links that were not yet in place, and generations that were built but never committed."""
+    removed = 0
+    published = {(totals.key, totals.layer): totals.generation for totals in ledger.views.layers()}
+    being_filled = ledger.rebuilds.shadow_generations()
+    for folder in layout.data.glob(".generations/*/*/*"):
+        layer, key = Layer(folder.parts[-3]), TableKey(*folder.parts[-2:])
+        removed += remove_leftovers(folder)
+        for later in later_generations(layout, layer, key, published.get((key, layer), 1)):
+            if (key, layer, later) not in being_filled:
+                remove_tree(layout.generation(layer, key, later))
+    return removed
+
+
+def _side_folders(ledger: Ledger, layout: Layout) -> Iterator[Path]:
+    """Folders outside the layers in which only the daemon writes under temporary names."""
+    yield layout.unfinished
+    yield layout.tables
+    yield from layout.data.glob("quarantine/*/*")
+    yield from layout.data.glob(".undone/*/*")
+    for folder in ledger.rest.dropped_in():
+        yield layout.root / folder / RECEIPTS

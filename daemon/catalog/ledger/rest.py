@@ -61,6 +61,11 @@ class RestLedger:
         )
         return [TableKey(*row) for row in rows]
 
+    def dropped_in(self) -> set[Path]:
+        """Folders, relative to the root, in which files were dropped that are not yet at rest."""
+        rows = self._store.rows("SELECT landing_path FROM files WHERE at_rest = 0")
+        return {Path(os.fsdecode(row["landing_path"])).parent for row in rows}
+
     def restless(self, key: TableKey, limit: int) -> list[RestlessFile]:
         """Up to `limit` files of a table that are not yet at rest, oldest first."""
         rows = self._store.rows(
