@@ -11,7 +11,7 @@ from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
-from daemon.errors import ContractError, RetryLaterError
+from daemon.errors import ContractError, HaltError, RetryLaterError
 from daemon.events import Event
 from daemon.lake.layout import Layout
 from daemon.landing.candidates import Candidates
@@ -59,6 +59,7 @@ class Parts:
     def __init__(self, settings: Settings, layout: Layout, fail: Fail) -> None:
         self._settings = settings
         self._layout = layout
+        self._fail = fail
         self.contracts = ContractStore(layout.contracts)
         self._transforms = _signature(layout)
         self.ledger = Ledger.open(layout.ledger)
@@ -120,6 +121,8 @@ class Parts:
         self.jobs.every(_CONTRACTS, "contracts", job(self.read_contracts))
         self.jobs.every(_REQUESTS, "requests", job(self._answer_requests))
         self.jobs.every(self._settings.sweep_interval, "look", job(self.chain.wake_all))
+        if not self.ledger.is_checked:
+            self.jobs.wake("ledger check", job(self._check_ledger))
         self._answer_requests()
         self.chain.wake_all()
 
@@ -142,6 +145,13 @@ class Parts:
         if reload.changed or transforms != self._transforms:
             self._transforms = transforms
             self.chain.contracts_changed()
+
+    def _check_ledger(self) -> None:
+        """Look at a ledger that was too large to be looked at before the start; a damaged one stops the daemon."""
+        try:
+            self.ledger.check()
+        except (HaltError, RetryLaterError) as error:
+            self._fail("ledger", error)
 
     def _answer_requests(self) -> None:
         """Carry out what people asked for; what the machine refuses is tried again at the next look."""

@@ -10,6 +10,7 @@ import polars as pl
 from daemon.audit.findings import Problem, Report, difference, side_by_side
 from daemon.audit.layers import removing
 from daemon.catalog.ledger.inventory import DroppedFile, LedgerInventory
+from daemon.catalog.promotion import TableKey
 from daemon.lake.durable import TEMPORARY
 from daemon.lake.layout import Layout
 from daemon.lake.parquet import count_rows
@@ -30,10 +31,12 @@ class SourceAudit:
         self._tell = tell
         self._claimed: set[Path] = set()
         self._set_aside: set[Path] = set()
+        self._counts: Counter[tuple[TableKey, str]] = Counter()
 
     def run(self, report: Report) -> None:
         """Add to `report` what is there and what is wrong."""
         report.problems.extend(side_by_side(self._look, self._dropped(report.checked)))
+        report.problems.extend(self._miscounted())
         report.problems.extend(self._unknown_claims())
         report.problems.extend(self._quarantine(report.checked))
 
@@ -44,7 +47,17 @@ class SourceAudit:
             if file.state == "set_aside" and file.resting_path is not None:
                 self._set_aside.update((file.resting_path, reason_path(file.resting_path)))
             checked["dropped files"] += 1
+            self._counts[file.key, file.state] += 1
             yield file
+
+    def _miscounted(self) -> Iterator[Problem]:
+        if self._inventory.file_counts() != self._counts:
+            yield Problem(
+                "totals",
+                self._layout.relative(self._layout.ledger),
+                "its counts of dropped files by state are not what its files say",
+                "restore the ledger from a backup",
+            )
 
     def _look(self, file: DroppedFile) -> list[Problem]:
         self._tell(file.size)

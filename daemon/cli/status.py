@@ -89,7 +89,7 @@ def _outdated(views: LedgerViews, contracts: ContractStore, key: TableKey) -> in
 
 def _known(views: LedgerViews, contracts: ContractStore) -> dict[str, Any]:
     in_flight = views.batches_in_flight()
-    records, files, rules = views.quarantined_rows(), views.files_set_aside(), views.quarantined_by_rule()
+    files, rules = views.files_set_aside(), views.quarantined_by_rule()
     rows = {(totals.key, totals.layer): totals.rows for totals in views.layers()}
     return {
         "tables": [
@@ -98,7 +98,7 @@ def _known(views: LedgerViews, contracts: ContractStore) -> dict[str, Any]:
                 "table": key.table,
                 "rows": {str(layer): rows.get((key, layer), 0) for layer in _LAYERS},
                 "batches_in_flight": in_flight.get(key, 0),
-                "quarantined_records": records.get(key, 0),
+                "quarantined_records": sum(rows for (table, _), rows in rules.items() if table == key),
                 "quarantined_by_rule": {
                     rule: count for (table, rule), count in rules.items() if table == key
                 },

@@ -16,7 +16,7 @@ from daemon.catalog.columns import TableColumns
 from daemon.catalog.contract import Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import DuePromotion, Ledger, StaleSourceError
+from daemon.catalog.ledger import DuePromotion, KnownContentError, Ledger, StaleSourceError
 from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTask, TableKey
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
@@ -82,6 +82,7 @@ class Promoter:
         self._grace = grace
         self._incomplete_wait = incomplete_wait
         self._tables = TableNotes(layout)
+        self._recognised: dict[str, frozenset[str]] = {}
 
     def step(self, key: TableKey, target: Layer) -> Step:
         """Carry out the oldest due promotion of a hop, if there is one."""
@@ -93,6 +94,9 @@ class Promoter:
             task = self._task(due, contract_in_force(self._contracts, self._ledger, key))
             outcome = self._workers.call(promote, task)
             return self._commit(due, task, outcome)
+        except KnownContentError as error:
+            self._recognised[due.group_id] = error.hashes
+            return Step(ran=True)
         except StaleSourceError:
             return Step(ran=True)
         except StoppingError:
@@ -139,7 +143,8 @@ class Promoter:
             return replace(
                 task,
                 items=(replace(due.items[0], sources=sources),),
-                known_hashes=promotions.known_hashes(due.key, sources),
+                known_hashes=promotions.known_hashes(due.key, sources)
+                | self._recognised.pop(due.group_id, frozenset()),
                 known_names=promotions.known_names(due.key, sources)
                 if contract.landing.revisions == "reject"
                 else frozenset(),

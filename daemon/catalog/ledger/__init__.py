@@ -9,7 +9,7 @@ from typing import Self
 
 from daemon.catalog.ledger.intake import IntakeLedger
 from daemon.catalog.ledger.models import ModelLedger
-from daemon.catalog.ledger.outcomes import OutcomeLedger, StaleSourceError
+from daemon.catalog.ledger.outcomes import KnownContentError, OutcomeLedger, StaleSourceError
 from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
 from daemon.catalog.ledger.quarantine import QuarantineLedger
 from daemon.catalog.ledger.rebuilds import RebuildLedger
@@ -17,7 +17,14 @@ from daemon.catalog.ledger.rest import RestLedger
 from daemon.catalog.ledger.store import IllegalChangeError, Store
 from daemon.catalog.ledger.views import LedgerViews
 
-__all__ = ["DuePromotion", "IllegalChangeError", "Ledger", "LedgerViews", "StaleSourceError"]
+__all__ = [
+    "DuePromotion",
+    "IllegalChangeError",
+    "KnownContentError",
+    "Ledger",
+    "LedgerViews",
+    "StaleSourceError",
+]
 
 
 class Ledger:
@@ -38,6 +45,15 @@ class Ledger:
     def open(cls, path: Path) -> Self:
         """Open or make the ledger at `path`. Raises HaltError when it is damaged or newer than this program."""
         return cls(Store.open(path))
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether every page was looked at when it was opened; else somebody must call `check`."""
+        return self._store.is_checked
+
+    def check(self) -> None:
+        """Look at every page, beside the work. Raises HaltError when it is damaged, RetryLaterError."""
+        self._store.check()
 
     def close(self) -> None:
         """Close the file."""

@@ -145,6 +145,11 @@ class LedgerInventory:
         )
         return [(_key(row), Layer(row["layer"])) for row in rows]
 
+    def file_counts(self) -> dict[tuple[TableKey, str], int]:
+        """Dropped files by table and state, as they are counted while they change."""
+        rows = self._store.rows("SELECT * FROM file_counts WHERE files")
+        return {(_key(row), row["state"]): row["files"] for row in rows}
+
     def records(self, key: TableKey) -> Iterator[tuple[str, str, str]]:
         """Every transition of a table as (batch id, transition id, its record in JSON), batch by batch."""
         rows = self._store.stream(

@@ -23,6 +23,14 @@ class StaleSourceError(Exception):
     """The file a promotion read was rewritten meanwhile: its outcome is void, the promotion is still due."""
 
 
+class KnownContentError(StaleSourceError):
+    """The outcome holds files as new whose content the table has: the promotion is to be done again, knowing `hashes`."""
+
+    def __init__(self, transition_id: str, hashes: frozenset[str]) -> None:
+        super().__init__(transition_id)
+        self.hashes = hashes
+
+
 class OutcomeLedger:
     """What became of promotions."""
 
@@ -46,7 +54,8 @@ class OutcomeLedger:
         when it teaches other types, or its files replace earlier ones of their names.
 
         Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
-        made, or its target layer is another generation now, or is being rebuilt.
+        made, or its target layer is another generation now, or is being rebuilt; KnownContentError when a file was
+        taken as new whose content the table has.
         """
         with self._store.transaction() as tx:
             self._flush(tx)
@@ -65,6 +74,8 @@ class OutcomeLedger:
                     "UPDATE promotions SET state = 'done', error = NULL, error_kind = NULL WHERE transition_id = ?",
                     (item.transition_id,),
                 )
+            if known := _known_contents(tx, outcome):
+                raise KnownContentError(task.items[0].transition_id, known)
             for batch in (*outcome.items, *outcome.rewritten):
                 record(tx, batch.transition, task.key)
                 place(tx, task.key, task.target, batch)
@@ -272,8 +283,18 @@ def place(tx: Store, key: TableKey, layer: Layer, batch: BatchOutcome) -> None:
         )
     else:
         tx.execute(
-            "INSERT OR REPLACE INTO layer_files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (*key, layer, batch_id, new.name, new.rows, new.size, new.sha256, batch.transition.transition_id),
+            "INSERT OR REPLACE INTO layer_files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *key,
+                layer,
+                batch_id,
+                new.name,
+                new.rows,
+                new.size,
+                new.sha256,
+                batch.transition.transition_id,
+                batch.transition.contract_version or "none",
+            ),
         )
     tx.execute(
         "INSERT INTO layers (domain, table_name, layer, rows, files) VALUES (?, ?, ?, ?, ?) "
@@ -284,6 +305,21 @@ def place(tx: Store, key: TableKey, layer: Layer, batch: BatchOutcome) -> None:
             (new.rows if new else 0) - (old["rows"] if old else 0),
             int(new is not None) - int(old is not None),
         ),
+    )
+
+
+def _known_contents(tx: Store, outcome: PromotionOutcome) -> frozenset[str]:
+    """The hashes of files taken as new whose content the table has from other files."""
+    return frozenset(
+        file.sha256
+        for batch in outcome.items
+        for file in batch.files
+        if file.fate == "staged"
+        and tx.row(
+            "SELECT 1 FROM files AS f JOIN files AS o USING (domain, table_name, size) WHERE f.file_id = ? "
+            "AND o.sha256 = ? AND o.file_id <> f.file_id AND o.state IN ('staged', 'ingested') LIMIT 1",
+            (file.file_id, file.sha256),
+        )
     )
 
 
@@ -318,7 +354,9 @@ def note_quarantine(tx: Store, key: TableKey, batch: BatchOutcome, now: datetime
     log = batch.transition
     if batch.quarantine_file is None:
         return
-    tx.execute("DELETE FROM quarantine WHERE path = ?", (batch.quarantine_file,))
+    tx.execute(
+        "DELETE FROM quarantine WHERE batch_id = ? AND path = ?", (log.batch_id, batch.quarantine_file)
+    )
     tx.execute_many(
         "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
@@ -379,7 +417,7 @@ def _replace_namesakes(
         row
         for name in names
         for row in tx.rows(
-            "SELECT file_id, batch_id FROM files WHERE domain = ? AND table_name = ? AND name = ? "
+            "SELECT file_id, batch_id FROM files WHERE +domain = ? AND +table_name = ? AND name = ? "
             "AND state IN ('staged', 'ingested')",
             (*task.key, name),
         )

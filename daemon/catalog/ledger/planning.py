@@ -59,13 +59,14 @@ def is_held(store: Store, key: TableKey, target: Layer, *states: str) -> bool:
     """
     if key.is_shadow:
         return False
-    marks = ", ".join("?" * len(states))
     rows = store.rows(
-        f"SELECT base FROM rebuilds WHERE domain = ? AND table_name = ? AND state IN ({marks})",
-        (*key, *states),
+        "SELECT base, state FROM rebuilds WHERE domain = ? AND table_name = ? AND state IN ('requested', 'building')",
+        key,
     )
     order = list(Layer)
-    return any(order.index(Layer(row["base"])) < order.index(target) for row in rows)
+    return any(
+        row["state"] in states and order.index(Layer(row["base"])) < order.index(target) for row in rows
+    )
 
 
 def plan_group(

@@ -77,8 +77,8 @@ class RebuildLedger:
         if rebuild.kind != "widen":
             return False
         row = self._store.row(
-            "SELECT 1 FROM layer_files AS f JOIN transitions AS t USING (transition_id) WHERE f.domain = ? "
-            "AND f.table_name = ? AND f.layer = 'bronze' AND json_extract(t.record, '$.contract_version') IS NOT ? LIMIT 1",
+            "SELECT 1 FROM layer_files WHERE domain = ? AND table_name = ? AND layer = 'bronze' AND contract_version <> ? "
+            "LIMIT 1",
             (*rebuild.key, version),
         )
         return row is None
@@ -180,8 +180,8 @@ class RebuildLedger:
             for layer in _LAYERS:
                 made = beginning.layers.get(layer)
                 tx.execute(
-                    "INSERT INTO layer_files SELECT domain, ?, layer, batch_id, name, rows, size, sha256, transition_id "
-                    "FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ?",
+                    "INSERT INTO layer_files SELECT domain, ?, layer, batch_id, name, rows, size, sha256, transition_id, "
+                    "contract_version FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ?",
                     (shadow.table, *key, layer),
                 )
                 if made is not None:

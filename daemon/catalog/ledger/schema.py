@@ -252,8 +252,43 @@ def _guards(*tables: str) -> str:
     return "\n".join(statements)
 
 
+_GROWTH = """
+CREATE TABLE file_counts (
+    domain       TEXT NOT NULL,
+    table_name   TEXT NOT NULL,
+    state        TEXT NOT NULL,
+    files        INTEGER NOT NULL,
+    PRIMARY KEY (domain, table_name, state)
+) WITHOUT ROWID;
+INSERT INTO file_counts SELECT domain, table_name, state, count(*) FROM files GROUP BY 1, 2, 3;
+CREATE TRIGGER files_counted AFTER INSERT ON files BEGIN
+    INSERT INTO file_counts VALUES (NEW.domain, NEW.table_name, NEW.state, 1) ON CONFLICT DO UPDATE SET files = files + 1;
+END;
+CREATE TRIGGER files_recounted AFTER UPDATE OF state ON files WHEN OLD.state <> NEW.state BEGIN
+    UPDATE file_counts SET files = files - 1
+        WHERE domain = OLD.domain AND table_name = OLD.table_name AND state = OLD.state;
+    INSERT INTO file_counts VALUES (NEW.domain, NEW.table_name, NEW.state, 1) ON CONFLICT DO UPDATE SET files = files + 1;
+END;
+DROP INDEX files_by_size;
+CREATE INDEX files_by_content ON files (domain, table_name, size, sha256);
+CREATE INDEX files_set_aside ON files (file_id) WHERE state = 'set_aside';
+
+DROP INDEX quarantine_by_table;
+CREATE INDEX quarantine_by_table ON quarantine (domain, table_name, rule, rows);
+CREATE INDEX quarantine_by_batch ON quarantine (batch_id);
+CREATE INDEX verdicts_discarded ON verdicts (domain, table_name, batch_id, rule) WHERE verdict = 'discarded';
+
+ALTER TABLE layer_files ADD COLUMN contract_version TEXT NOT NULL DEFAULT 'none';
+UPDATE layer_files SET contract_version = coalesce(
+    (SELECT json_extract(record, '$.contract_version') FROM transitions AS t
+     WHERE t.transition_id = layer_files.transition_id), 'none');
+CREATE INDEX layer_files_by_contract ON layer_files (domain, table_name, layer, contract_version);
+"""
+
+
 MIGRATIONS: tuple[str, ...] = (
     _TABLES + _guards("batches", "files", "promotions"),
     _REBUILDS + _guards("batches", "files", "promotions", "rebuilds"),
+    _GROWTH,
 )
 """Each brings a ledger from version i to i + 1."""

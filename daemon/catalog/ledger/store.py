@@ -20,6 +20,10 @@ from daemon.errors import HaltError, RetryLaterError
 Row = sqlite3.Row
 
 
+_AT_ONCE = 64_000_000
+"""Bytes of a ledger whose pages are all looked at before it is used (0.1 s); a larger one is looked at beside the work."""
+
+
 class IllegalChangeError(Exception):
     """A state was changed in a way `schema.LEGAL_CHANGES` does not know: a bug, never an input's fault."""
 
@@ -27,9 +31,11 @@ class IllegalChangeError(Exception):
 class Store:
     """One connection, shared by the parent's threads under one lock."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, *, is_checked: bool) -> None:
         self._connection = connection
+        self._path = path
         self._lock = threading.RLock()
+        self.is_checked = is_checked
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -44,7 +50,7 @@ class Store:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA busy_timeout=5000")
-            _check(connection, path)
+            is_checked = _check(connection, path)
             _migrate(connection, path)
         except sqlite3.OperationalError as error:
             raise HaltError(
@@ -52,7 +58,7 @@ class Store:
             ) from error
         except sqlite3.DatabaseError as error:
             raise HaltError(_damaged(path, str(error))) from error
-        return cls(connection)
+        return cls(connection, path, is_checked=is_checked)
 
     @classmethod
     def read_only(cls, path: Path) -> Self:
@@ -76,7 +82,24 @@ class Store:
             ) from error
         except sqlite3.DatabaseError as error:
             raise HaltError(_damaged(path, str(error))) from error
-        return cls(connection)
+        return cls(connection, path, is_checked=False)
+
+    def check(self) -> None:
+        """Look at every page, on a connection of its own: whoever writes meanwhile is not held up.
+
+        Raises HaltError when the ledger is damaged; RetryLaterError when the disk refuses.
+        """
+        try:
+            with closing(
+                sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+            ) as connection:
+                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            raise RetryLaterError(f"{self._path}: the ledger could not be read: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise HaltError(_damaged(self._path, str(error))) from error
+        if found != "ok":
+            raise HaltError(_damaged(self._path, found))
 
     def close(self) -> None:
         """Close the connection; the last one to close folds the WAL into the file."""
@@ -151,10 +174,14 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _check(connection: sqlite3.Connection, path: Path) -> None:
+def _check(connection: sqlite3.Connection, path: Path) -> bool:
+    """Look at every page where that is soon done; returns whether it was. Raises HaltError."""
+    if path.stat().st_size > _AT_ONCE:
+        return False
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
         raise HaltError(_damaged(path, found))
+    return True
 
 
 def _refuse_newer(version: int, path: Path) -> None:

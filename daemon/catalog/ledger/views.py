@@ -101,7 +101,8 @@ class LedgerViews:
     def failures(self) -> list[Failure]:
         """Promotions that are due and have failed, oldest batch first."""
         rows = self._store.rows(
-            "SELECT * FROM promotions WHERE state = 'planned' AND error IS NOT NULL ORDER BY batch_id, target_layer"
+            "SELECT * FROM promotions INDEXED BY promotions_planned WHERE state = 'planned' AND error IS NOT NULL "
+            "ORDER BY batch_id, target_layer"
         )
         return [
             Failure(
@@ -145,28 +146,26 @@ class LedgerViews:
             for row in rows
         ]
 
-    def quarantined_rows(self) -> dict[TableKey, int]:
-        """Return how many records of each table were set aside; a table without any is absent."""
-        rows = self._store.rows(
-            f"SELECT domain, table_name, sum(rows - {_DISCARDED}) AS rows FROM quarantine AS q WHERE {_REAL} GROUP BY 1, 2"
-        )
-        return {_key(row): row["rows"] for row in rows if row["rows"]}
-
     def quarantined_by_rule(self) -> dict[tuple[TableKey, str], int]:
-        """Return how many records each rule of each table set aside."""
+        """Return how many records each rule of each table set aside, without those that were discarded since."""
         rows = self._store.rows(
-            f"SELECT domain, table_name, rule, sum(rows - {_DISCARDED}) AS rows FROM quarantine AS q WHERE {_REAL} "
+            f"SELECT domain, table_name, rule, sum(rows) AS rows FROM quarantine WHERE {_REAL} "
             "GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
         )
-        return {(_key(row), row["rule"]): row["rows"] for row in rows if row["rows"]}
+        counts = {(_key(row), row["rule"]): row["rows"] for row in rows}
+        for row in self._store.rows(
+            "SELECT q.domain, q.table_name, q.rule, count(*) AS rows FROM verdicts AS v CROSS JOIN quarantine AS q "
+            "USING (domain, table_name, batch_id, rule) WHERE v.verdict = 'discarded' GROUP BY 1, 2, 3"
+        ):
+            counts[_key(row), row["rule"]] -= row["rows"]
+        return {place: rows for place, rows in counts.items() if rows}
 
     def batches_under_another_contract(self, key: TableKey, version: str) -> int:
         """How many batches in gold of a table were made under another contract than the one of this version."""
         row = self._store.row(
-            "SELECT count(*) AS batches FROM layer_files AS f JOIN transitions AS t USING (transition_id) "
-            "WHERE f.domain = ? AND f.table_name = ? AND f.layer = 'gold' "
-            "AND json_extract(t.record, '$.contract_version') IS NOT ?",
-            (*key, version),
+            "SELECT count(*) AS batches FROM layer_files WHERE domain = ? AND table_name = ? AND layer = 'gold' "
+            "AND (contract_version < ? OR contract_version > ?)",
+            (*key, version, version),
         )
         return row["batches"] if row else 0
 
@@ -203,9 +202,7 @@ class LedgerViews:
 
     def files_set_aside(self) -> dict[TableKey, int]:
         """Return how many whole files of each table were set aside; a table without any is absent."""
-        rows = self._store.rows(
-            "SELECT domain, table_name, count(*) AS files FROM files WHERE state = 'set_aside' GROUP BY 1, 2"
-        )
+        rows = self._store.rows("SELECT * FROM file_counts WHERE state = 'set_aside' AND files")
         return {_key(row): row["files"] for row in rows}
 
     def files_at(self, path: str) -> list[KnownFile]:
@@ -245,9 +242,10 @@ class LedgerViews:
     def batches_of_table(self, key: TableKey, limit: int) -> list[str]:
         """The newest `limit` batches that have done anything for a table or model, newest first."""
         rows = self._store.rows(
-            "SELECT batch_id FROM batches WHERE domain = ? AND table_name = ? UNION "
-            "SELECT batch_id FROM transitions WHERE domain = ? AND table_name = ? ORDER BY 1 DESC LIMIT ?",
-            (*key, *key, limit),
+            "SELECT * FROM (SELECT batch_id FROM batches WHERE domain = ? AND table_name = ? ORDER BY 1 DESC LIMIT ?) "
+            "UNION SELECT * FROM (SELECT batch_id FROM transitions WHERE domain = ? AND table_name = ? "
+            "ORDER BY transition_id DESC LIMIT ?) ORDER BY 1 DESC LIMIT ?",  # a model has transitions and no batches
+            (*key, limit, *key, limit, limit),
         )
         return [row["batch_id"] for row in rows]
 
@@ -278,7 +276,7 @@ class LedgerViews:
         """Every table and model that has anything in any layer, or a batch on its way."""
         rows = self._store.rows(
             f"SELECT domain, table_name FROM layers WHERE {_REAL} "
-            "UNION SELECT domain, table_name FROM batches ORDER BY 1, 2"
+            "UNION SELECT domain, table_name FROM file_counts ORDER BY 1, 2"
         )
         return [_key(row) for row in rows]
 
@@ -291,7 +289,9 @@ class LedgerViews:
 
     def counts(self) -> dict[str, int]:
         """Files by state, over the whole root."""
-        rows = self._store.rows("SELECT state, count(*) AS files FROM files GROUP BY state")
+        rows = self._store.rows(
+            "SELECT state, sum(files) AS files FROM file_counts GROUP BY state HAVING sum(files)"
+        )
         return {row["state"]: row["files"] for row in rows}
 
     def _files(self, condition: str, values: tuple[str, ...], key: TableKey | None) -> list[KnownFile]:

@@ -85,7 +85,10 @@ class Root:
         outcome = BatchOutcome(
             log,
             file,
-            tuple(FileOutcome(source.file_id, "ab" * 32, rows.height, "staged") for source in item.sources),
+            tuple(
+                FileOutcome(source.file_id, f"{source.file_id:x}" * 64, rows.height, "staged")
+                for source in item.sources
+            ),
             *self._set_aside(key, target, item, quarantined),
         )
         task = PromotionTask(self.path, key, target, due.items, Contract(), 1, 1)

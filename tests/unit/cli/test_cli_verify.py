@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,18 @@ def test_a_damaged_ledger_is_the_only_thing_said(made: Refinery, run: Run) -> No
     found = run("verify", "--root", str(made.layout.root))
     assert found.exit_code == 1
     assert "damaged" in found.stdout + found.stderr
+
+
+def test_counts_of_files_that_are_not_what_the_files_say_are_told(made: Refinery, run: Run) -> None:
+    connection = sqlite3.connect(made.layout.ledger)
+    connection.execute("UPDATE file_counts SET files = files + 1 WHERE state = 'ingested'")
+    connection.commit()
+    connection.close()
+    problem = only_problem(run, made)
+    assert (problem["check"], problem["found"]) == (
+        "totals",
+        "its counts of dropped files by state are not what its files say",
+    )
 
 
 def test_a_root_without_a_ledger_has_nothing_to_prove(tmp_path: Path, run: Run) -> None:

@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 
 from daemon.catalog.contract import Contract
-from daemon.catalog.ledger import DuePromotion, IllegalChangeError, Ledger, LedgerViews, StaleSourceError
+from daemon.catalog.ledger import (
+    DuePromotion,
+    IllegalChangeError,
+    KnownContentError,
+    Ledger,
+    LedgerViews,
+    StaleSourceError,
+)
 from daemon.catalog.ledger.intake import ClaimIntent
 from daemon.catalog.promotion import (
     BatchOutcome,
@@ -175,6 +182,46 @@ def test_contents_already_taken_are_known_by_their_hash(world: World) -> None:
     }
 
 
+def test_content_that_no_guess_by_size_named_is_found_when_it_is_committed(world: World) -> None:
+    """Twenty files of one size are more than are handed to a promotion; the hash tells in the end."""
+    for number in range(20):
+        world.claim(f"{number:02}.csv")
+        world.climb(Layer.STAGED)
+    again = world.claim("19.csv")
+    due = world.due(Layer.STAGED)
+    assert "sha-19.csv" not in world.ledger.promotions.known_hashes(KEY, due.items[0].sources)
+    with pytest.raises(KnownContentError) as raised:
+        world.climb(Layer.STAGED)
+    assert raised.value.hashes == {"sha-19.csv"}
+    assert world.due(Layer.STAGED).items[0].batch_id == again
+
+
+def test_files_are_counted_by_state_as_they_change_it(world: World) -> None:
+    world.claim("a.csv", "b.csv")
+    assert world.ledger.views.counts() == {"claimed": 2}
+    world.climb(Layer.STAGED)
+    world.intend("b2", "c.csv")
+    assert world.ledger.views.counts() == {"staged": 2, "claiming": 1}
+
+
+def test_the_counts_of_an_older_ledger_are_made_when_it_is_opened(world: World) -> None:
+    batch = world.claim("a.csv")
+    world.climb(Layer.STAGED)
+    world.ledger.close()
+    connection = sqlite3.connect(world.path)
+    connection.executescript(
+        "DROP TABLE file_counts; DROP TRIGGER files_counted; DROP TRIGGER files_recounted; "
+        "DROP INDEX files_by_content; CREATE INDEX files_by_size ON files (domain, table_name, size, state); "
+        "DROP INDEX files_set_aside; DROP INDEX quarantine_by_batch; DROP INDEX verdicts_discarded; "
+        "DROP INDEX layer_files_by_contract; ALTER TABLE layer_files DROP COLUMN contract_version; PRAGMA user_version = 2"
+    )
+    connection.close()
+    world.ledger = Ledger.open(world.path)
+    assert world.ledger.views.counts() == {"staged": 1}
+    assert world.ledger.views.batches_of_table(KEY, 5) == [batch]
+    world.climb(Layer.BRONZE)
+
+
 def test_a_failed_attempt_is_counted_and_the_promotion_stays_due(world: World) -> None:
     batch = world.claim("a.csv")
     world.ledger.outcomes.retry(world.due(Layer.STAGED), "worker_died", "exit code -9", NOW)
@@ -283,6 +330,27 @@ def test_a_damaged_ledger_stops_the_start_and_is_not_replaced(tmp_path: Path) ->
     with pytest.raises(HaltError, match=r"state\.sqlite3: the ledger is damaged .* Restore it from a backup"):
         Ledger.open(path)
     assert path.read_bytes() == before
+
+
+def test_a_large_damaged_ledger_is_found_out_beside_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.sqlite3"
+    Ledger.open(path).close()
+    connection = sqlite3.connect(path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'attempts'").fetchone()
+    connection.close()
+    content = bytearray(path.read_bytes())
+    content[4096 * (page - 1) : 4096 * page] = b"\xff" * 4096
+    path.write_bytes(content)
+    with pytest.raises(HaltError, match="the ledger is damaged"):
+        Ledger.open(path)
+    monkeypatch.setattr("daemon.catalog.ledger.store._AT_ONCE", 0)
+    ledger = Ledger.open(path)
+    assert not ledger.is_checked
+    with pytest.raises(HaltError, match=r"(?s)the ledger is damaged .* Restore it from a backup"):
+        ledger.check()
+    ledger.close()
 
 
 def test_a_newer_ledger_stops_the_start(tmp_path: Path) -> None:
