@@ -19,15 +19,21 @@ from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
 from daemon.scheduling.rebuilder import Rebuilder
 from daemon.scheduling.rest import RestKeeper
-from daemon.scheduling.workers import WorkerPool
+from daemon.scheduling.workers import WorkerDiedError, WorkerPool
 
 HOPS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
 
 class _Inline:
-    """Does in this process what a worker would do."""
+    """Does in this process what a worker would do; the next `deaths` calls end as those of a worker that died do."""
+
+    def __init__(self) -> None:
+        self.deaths = 0
 
     def call(self, work: Callable[[Any], Any], task: Any) -> Any:
+        if self.deaths:
+            self.deaths -= 1
+            raise WorkerDiedError("the worker process died (exit code -9)")
         return work(task)
 
 
@@ -42,7 +48,8 @@ class Refinery:
             folder.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger.open(self.layout.ledger)
         self.contracts = ContractStore(self.layout.contracts)
-        workers = cast("WorkerPool", _Inline())
+        self.workers = _Inline()
+        workers = cast("WorkerPool", self.workers)
         backoff = Backoff(1.0, 1.0, time.monotonic)
         self.rebuilder = Rebuilder(
             ledger=self.ledger,

@@ -116,15 +116,16 @@ def remove_tree(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> int:
-    """Remove what a crash left unpublished in a folder: files, links and scratch folders named `*.tmp`.
+def remove_leftovers(folder: Path, begin: str = "") -> int:
+    """Remove what a crash left unpublished in a folder: files, links and scratch folders named `<begin>*.tmp`.
 
-    Returns how many there were, 0 where there is no such folder. Only for a folder that nobody writes to now.
+    Returns how many there were, 0 where there is no such folder. Only for names that nobody writes under now.
     """
     if not folder.is_dir():
         return 0
     with os.scandir(folder) as entries:
-        leftovers = [Path(entry.path) for entry in entries if entry.name.endswith(TEMPORARY)]
+        names = [entry.name for entry in entries if entry.name.endswith(TEMPORARY)]
+    leftovers = [folder / name for name in names if name.startswith(begin)]
     for leftover in leftovers:
         remove_tree(leftover)
     return len(leftovers)

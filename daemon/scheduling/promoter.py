@@ -7,6 +7,7 @@ found, then set it aside.
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -21,6 +22,7 @@ from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTa
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
 from daemon.events import Event
+from daemon.lake.durable import remove_leftovers
 from daemon.lake.generations import ensure_generation, point_link
 from daemon.lake.layout import Layout
 from daemon.lake.lineage import write_transition
@@ -221,10 +223,19 @@ class Promoter:
     def _after_death(self, due: DuePromotion, error: WorkerLostError, started: datetime) -> Step:
         event = error.event
         log.warning(event, **_about(due), error=str(error), files=due.file_count)
-        alone = due.file_count <= 1
+        self._remove_leftovers(due)
+        alone = due.file_count <= 1 or due.key.is_shadow  # what a rebuild makes was read before
         if alone and due.deaths + 1 < _DEATHS_ALONE:
             return self._again(due, error.kind, error)
         return self._isolate(due, error.kind, str(error), started)
+
+    def _remove_leftovers(self, due: DuePromotion) -> None:
+        """Remove what a lost worker was writing. The folder of a layer is this hop's alone, quarantine is not."""
+        generation = self._ledger.promotions.generation(due.key, due.target)
+        with suppress(OSError):  # then the next start removes it
+            remove_leftovers(self._layout.generation(due.target, due.key, generation))
+            for item in due.items:
+                remove_leftovers(self._layout.quarantine(due.key), item.batch_id)
 
     def _isolate(self, due: DuePromotion, kind: str, reason: str, started: datetime) -> Step:
         """Find the file at fault: split the batch, or, when it is one file, set that aside.

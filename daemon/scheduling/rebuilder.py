@@ -5,6 +5,7 @@ change are hard links); its batches are then carried up under the table's shadow
 by one, so that a crash costs one hop; when none is left it is shown. Readers see the old table until then.
 """
 
+from collections import Counter
 from datetime import timedelta
 
 import structlog
@@ -16,16 +17,20 @@ from daemon.catalog.ledger import Ledger, StaleSourceError
 from daemon.catalog.promotion import BatchOutcome, ClaimedFile, TableKey
 from daemon.catalog.rebuild import Beginning, DeliveredFile, Rebuild, RestageTask, ShadowLayer, StandingLayer
 from daemon.catalog.transition import Layer
-from daemon.errors import ContractError, RejectDataError
+from daemon.errors import ContractError, RejectDataError, RetryLaterError
 from daemon.events import Event
+from daemon.lake.durable import remove_leftovers
 from daemon.lake.generations import build_next
 from daemon.lake.layout import Layout
 from daemon.scheduling.clock import utc_now
 from daemon.scheduling.tasks import restage
 from daemon.scheduling.upkeep import keep_up
-from daemon.scheduling.workers import StoppingError, WorkerDiedError, WorkerPool, WorkerTimedOutError
+from daemon.scheduling.workers import StoppingError, WorkerLostError, WorkerPool
 
 log = structlog.get_logger(__name__)
+
+_DEATHS = 2
+"""A rebuild that has cost this many workers since the start cannot be made."""
 
 _ORDER = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
@@ -47,9 +52,13 @@ class Rebuilder:
         self._contracts = contracts
         self._workers = workers
         self._grace = grace
+        self._deaths: Counter[str] = Counter()
 
     def step(self, key: TableKey) -> bool:
-        """Do what the table's first rebuild needs next. Returns whether anything was done. Raises OSError."""
+        """Do what the table's first rebuild needs next. Returns whether anything was done.
+
+        Raises OSError, and RetryLaterError: it is still asked for then.
+        """
         current = self._ledger.rebuilds.current(key)
         if current is None:
             return False
@@ -100,9 +109,19 @@ class Rebuilder:
             return True  # a hop that was under way has committed: look again
         except StoppingError:
             return False
-        except (RejectDataError, WorkerDiedError, WorkerTimedOutError) as error:
+        except WorkerLostError as error:
+            self._after_death(rebuild, error)
+        except RejectDataError as error:
             self.fail(rebuild.key, str(error))
         return True
+
+    def _after_death(self, rebuild: Rebuild, error: WorkerLostError) -> None:
+        """Give it a second try: the worker may have been killed for another's sake."""
+        remove_leftovers(self._layout.undone(rebuild.key))
+        self._deaths[rebuild.rebuild_id] += 1
+        if self._deaths[rebuild.rebuild_id] < _DEATHS:
+            raise RetryLaterError(str(error)) from error
+        self.fail(rebuild.key, str(error))
 
     def _prepare(
         self, rebuild: Rebuild, contract: Contract, standing: dict[Layer, StandingLayer]
