@@ -1,0 +1,281 @@
+"""Small roots in four situations, what a daemon makes of each when nobody harms it, and the comparison with what it made.
+
+Each scene is a root as it stands before a run of `drain`, in which every kind of durable step happens somewhere: a ledger
+is made, files are claimed, set aside, found to be duplicates, replaced and undone, newer rows take older ones' places, a
+model is made anew, generations go, and a crash is recovered from.
+"""
+
+import random
+import shutil
+import sqlite3
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from torture.campaign import Report
+from torture.shim import Action, Calls, Fault
+from torture.warm import Warm
+
+SETUP = {
+    "MEDALLIOND_SETTLE": "0.02",
+    "MEDALLIOND_SWEEP_INTERVAL": "1",
+    "MEDALLIOND_WORKERS": "1",
+    "MEDALLIOND_RETRY_BASE": "0.05",
+    "MEDALLIOND_RETRY_CAP": "0.2",
+    "MEDALLIOND_GENERATION_GRACE": "0",
+    "MEDALLIOND_INCOMPLETE_WAIT": "0",
+    "MEDALLIOND_LOG_FORMAT": "json",
+}
+"""Short waits, and the grace of old generations over at once, so that their removal is part of every run."""
+
+_CONTRACTS = {
+    "sales/orders": """
+bronze:
+  cast: {version: int64, amount: {type: decimal, precision: 12, scale: 2}}
+silver:
+  checks:
+    - {name: positive, sql: "amount > 0", on_failure: quarantine}
+    - {name: wanted, sql: "version % 7 <> 0", on_failure: drop}
+  dedup: {keys: [key], keep: last, order_by: [version]}
+gold:
+  sql: "SELECT *, amount * 2 AS twice FROM silver"
+""",
+    "sales/by_key": """
+model:
+  sql: "SELECT key, count(*) AS orders, sum(amount) AS total FROM gold.sales.orders GROUP BY 1 ORDER BY 1"
+""",
+    "main/prices": "landing: {revisions: replace}\nbronze: {cast: {price: int64}}\n",
+    "main/kept": "landing: {archive: keep}\n",
+    "main/gone": "landing: {archive: delete}\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A root before a run, and how it was made."""
+
+    name: str
+    prepare: Callable[[Warm, Path], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one harmed run came to, held against the calm one."""
+
+    records: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    hands: int = 0
+    findings: list[str] = field(default_factory=list)
+
+    def add_to(self, report: Report) -> None:
+        """Count this run in."""
+        report.records_in += self.records
+        report.lost += len(self.lost)
+        report.doubled += len(self.doubled)
+        report.hands += self.hands
+        report.findings += self.findings
+
+
+@dataclass(slots=True)
+class Life:
+    """A scene ready to be lived through again and again: its root, and the state that a calm run leaves."""
+
+    scene: Scene
+    template: Path
+    calm: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def prepare(cls, scene: Scene, warm: Warm, work: Path, root: Path) -> "Life":
+        """Make the scene's root below `work`, and learn, in `root`, what a run nobody harms makes of it."""
+        template = work / f"template-{scene.name}"
+        (template / "landing").mkdir(parents=True)
+        for table, text in _CONTRACTS.items():
+            path = template / f"catalog/contracts/{table}.yaml"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        scene.prepare(warm, template)
+        life = cls(scene, template)
+        life.begin(root)
+        expect(warm.run(root, ["drain"], setup=SETUP), warm)
+        life.calm = warm.call("torture.life:state", str(root))
+        if life.calm["problems"]:
+            raise AssertionError(f"a calm run of {scene.name} is not in order: {life.calm['problems']}")
+        return life
+
+    def begin(self, root: Path) -> Path:
+        """A fresh copy of the scene's root."""
+        shutil.rmtree(root, ignore_errors=True)
+        subprocess.run(["cp", "-a", str(self.template), str(root)], check=True)
+        return root
+
+    def judge(self, warm: Warm, root: Path, status: int, what: str) -> Outcome:
+        """Hold a root, after a drain that ended with `status`, against the calm one."""
+        outcome = Outcome(records=sum(map(len, self.calm.values())) - len(self.calm["problems"]))
+        if status != 0:
+            outcome.hands = 1
+            outcome.findings.append(
+                f"{what}: the drain after it ended with {status}: {warm.log.read_text()[-1500:]}"
+            )
+        found: dict[str, list[str]] = warm.call("torture.life:state", str(root))
+        for name in {*self.calm, *found} - {"problems"}:
+            before, after = Counter(self.calm.get(name, ())), Counter(found.get(name, ()))
+            outcome.lost += [f"{name}: {record}" for record in (before - after).elements()]
+            outcome.doubled += [f"{name}: {record}" for record in (after - before).elements()]
+        if outcome.lost or outcome.doubled:
+            outcome.findings.append(f"{what}: lost {outcome.lost[:3]}, too many {outcome.doubled[:3]}")
+        outcome.findings += [f"{what}: {problem}" for problem in found["problems"]]
+        return outcome
+
+
+def expect(status: int, warm: Warm) -> None:
+    """A run that nobody harms ends well, or the campaign itself is wrong."""
+    if status != 0:
+        raise AssertionError(f"a calm run ended with {status}: {warm.log.read_text()[-3000:]}")
+
+
+def state(root_name: str) -> dict[str, list[str]]:
+    """What a root holds, as text, without what differs from run to run; and what is not in order. Runs in a fork."""
+    root = Path(root_name)
+    found: dict[str, list[str]] = {}
+    for table in ("sales/orders", "main/events", "main/prices", "main/kept", "main/gone"):
+        found[f"gold {table}"] = _rows(root / "data/gold" / table, {"_ingested_at", "_batch_id"})
+        found[f"quarantine {table}"] = _rows(root / "data/quarantine" / table, {"_batch_id"})
+    found["model"] = _rows(root / "data/gold/sales/by_key", {"_ingested_at", "_batch_id", "_source_row"})
+    for folder in ("archive", "quarantine"):
+        found[folder] = [
+            f"{path.parent.name if path.parent.name == 'duplicates' else ''}/{path.name.split('-')[-1]}"
+            for path in (root / "data" / folder).rglob("*")
+            if path.is_file() and path.suffix in {".csv", ".xlsx", ".json"}
+        ]
+    found["landing"] = [
+        str(path.relative_to(root)) for path in (root / "landing").rglob("*") if path.is_file()
+    ]
+    found["problems"] = _problems(root)
+    return found
+
+
+def _rows(folder: Path, without: set[str]) -> list[str]:
+    import polars as pl
+
+    rows = []
+    for path in folder.glob("*.parquet"):
+        frame = pl.read_parquet(path)
+        rows += [str(row) for row in frame.drop(*without & set(frame.columns)).rows()]
+    return sorted(rows)
+
+
+def _problems(root: Path) -> list[str]:
+    """What `verify` would say, and what was never finished."""
+    from daemon.audit.proof import prove
+    from daemon.catalog.ledger.inventory import LedgerInventory
+    from daemon.lake.layout import Layout
+
+    layout = Layout(root)
+    with LedgerInventory.open(layout.ledger) as inventory:
+        report = prove(layout, inventory, lambda _: None)
+    problems = [f"{problem.check} {problem.path} {problem.found}" for problem in report.problems]
+    for folder in ("data", "catalog", "landing"):
+        problems += [f"left over: {path.relative_to(root)}" for path in (root / folder).rglob("*.tmp")]
+    return problems
+
+
+def orders(number: int) -> str:
+    """Twenty orders; some do not cast, fail a check or are dropped; most are newer versions of earlier ones."""
+    chance = random.Random(number)
+    lines = ["id,key,version,amount"]
+    for row in range(20):
+        amount = chance.choice(
+            ["abc", "-1.00", *(f"{chance.randrange(1, 99999) / 100:.2f}" for _ in range(8))]
+        )
+        lines.append(f"T{number}-{row},k{chance.randrange(15)},{number * 100 + row},{amount}")
+    return "\n".join(lines) + "\n"
+
+
+def events(number: int) -> str:
+    """Ten events, of which one has a field too few."""
+    lines = ["id,code,text", *(f"T{number}-{row},{row:05},event {row} of {number}" for row in range(10))]
+    lines[5] = f"T{number}-short"
+    return "\n".join(lines) + "\n"
+
+
+def drop(root: Path, name: str, content: str | bytes) -> None:
+    """Put a file into landing by rename, as a careful sender does."""
+    path = root / "landing" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = root / "dropping"
+    beside.write_bytes(content.encode() if isinstance(content, str) else content)
+    beside.rename(path)
+
+
+def _birth(_: Warm, root: Path) -> None:
+    """Nothing was ever done here."""
+    drop(root, "events/0.csv", events(0))
+    drop(root, "kept/0.csv", "id,code\nT0,1\n")
+
+
+def _arrival(warm: Warm, root: Path) -> None:
+    """New deliveries for tables that have some: good, double, broken, with newer rows for older keys."""
+    drop(root, "events/0.csv", events(0))
+    drop(root, "sales/orders/1.csv", orders(1))
+    expect(warm.run(root, ["drain"], setup=SETUP), warm)
+    drop(root, "events/2.csv", events(2))
+    drop(root, "events/double.csv", events(0))
+    drop(root, "events/broken.xlsx", b"PK\x03\x04" + bytes(range(256)))
+    drop(root, "sales/orders/3.csv", orders(3))
+
+
+def _changes(warm: Warm, root: Path) -> None:
+    """A delivery is undone, another replaced, a third deleted once it is in gold; models follow."""
+    drop(root, "sales/orders/1.csv", orders(1))
+    drop(root, "prices/prices.csv", "id,price\na,1\nb,2\n")
+    expect(warm.run(root, ["drain"], setup=SETUP), warm)
+    drop(root, "sales/orders/3.csv", orders(3))
+    expect(warm.run(root, ["drain"], setup=SETUP), warm)
+    ask_to_undo(root, "1.csv")
+    drop(root, "prices/prices.csv", "id,price\na,3\nc,4\n")
+    drop(root, "gone/0.csv", "id,code\nT0,1\n")
+
+
+def _recovery(warm: Warm, root: Path) -> None:
+    """A daemon was killed as it was about to publish a rewritten silver file."""
+    _arrival(warm, root)
+    status = warm.run(root, ["drain"], setup=SETUP, fault=Fault(Action.KILL_DAEMON, 9, calls=Calls.RENAME))
+    if status != -9:
+        raise AssertionError(f"the kill that recovery starts from did not fire: {status}")
+
+
+def ask_to_undo(root: Path, name: str) -> None:
+    """Ask for a delivery of sales.orders to be taken back, as `medalliond undo` does."""
+    from daemon.catalog.identity import new_id
+    from daemon.catalog.requests import Request
+    from daemon.lake.layout import Layout
+    from daemon.lake.requests import post
+
+    connection = sqlite3.connect(root / "catalog/state.sqlite3")
+    rows = connection.execute(
+        "SELECT file_id FROM files WHERE name = ?", (f"sales/orders/{name}",)
+    ).fetchall()
+    connection.close()
+    post(
+        Layout(root),
+        Request(
+            request_id=new_id(),
+            act="undo",
+            domain="sales",
+            table="orders",
+            files=tuple(row[0] for row in rows),
+            asked_at=datetime.now(UTC),
+        ),
+    )
+
+
+SCENES = (
+    Scene("arrival", _arrival),
+    Scene("changes", _changes),
+    Scene("recovery", _recovery),
+    Scene("birth", _birth),
+)
