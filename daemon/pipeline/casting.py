@@ -1,7 +1,7 @@
 """Text to types, with nothing rounded, guessed or nulled in silence: an expression per column and its test for failure.
 
 Used by bronze. A cast gives null where the value is missing (null, blank, or one of the contract's null
-values) and where it does not fit; `Cast.fails` tells the two apart.
+values) and where it does not fit; `Cast.fails` tells the two apart. No type has blank text among its values.
 """
 
 import re
@@ -41,19 +41,27 @@ _OFFSETS = ("%z", "%:z", "%#z", _ISO_WITH_OFFSET)
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """A column that bronze casts: the typed expression `value`, and where there is no value to cast, `missing`.
+    """A column that bronze casts: the typed expression `value`, and in words what a value must be to be cast (`wanted`).
 
-    `wanted` says in words what a value must be.
+    `nulls` are the texts that stand for no value, besides blank ones, as they are or without the blanks around them; None
+    where only null is no value.
     """
 
     column: str
     wanted: str
     value: pl.Expr
-    missing: pl.Expr
+    nulls: tuple[str, ...] | None = ()
 
     def fails(self, value: pl.Expr) -> pl.Expr:
-        """True where a value does not fit, given the computed `value`."""
-        return value.is_null() & ~self.missing
+        """True where a value does not fit, given the computed `value`: only where that is null the text is looked at."""
+        uncast = pl.when(value.is_null()).then(pl.col(self.column))
+        if self.nulls is None:
+            return uncast.is_not_null()
+        stripped = uncast.str.strip_chars()
+        fails = stripped != ""
+        if self.nulls:
+            fails &= ~(uncast.is_in(list(self.nulls)) | stripped.is_in(list(self.nulls)))
+        return fails.fill_null(value=False)
 
 
 def cast_column(column: str, dtype: pl.DataType, rule: CastRule, null_values: Sequence[str]) -> Cast:
@@ -62,15 +70,13 @@ def cast_column(column: str, dtype: pl.DataType, rule: CastRule, null_values: Se
     target = target_type(rule)
     if dtype != pl.String:
         value = source if dtype == target else _typed(source, dtype, target)
-        return Cast(column, _wanted(rule), value, source.is_null())
+        return Cast(column, _wanted(rule), value, None)
     if rule.type == "text":
-        return Cast(column, _wanted(rule), source, source.is_null())
+        return Cast(column, _wanted(rule), source, None)
     text = source.str.strip_chars()
-    missing = text.is_null() | (text == "")
     if null_values:
-        missing = missing | source.is_in(list(null_values)) | text.is_in(list(null_values))
-    text = pl.when(~missing).then(text)
-    return Cast(column, _wanted(rule), _parsed(text, rule, target), missing)
+        text = pl.when(~(source.is_in(list(null_values)) | text.is_in(list(null_values)))).then(text)
+    return Cast(column, _wanted(rule), _parsed(text, rule, target), tuple(null_values))
 
 
 def learned_cast(column: str, dtype: pl.DataType, rule: CastRule) -> Cast:
@@ -85,7 +91,7 @@ def learned_cast(column: str, dtype: pl.DataType, rule: CastRule) -> Cast:
     value = (
         source.str.to_date(form, strict=False) if rule.type == "date" else source.cast(target, strict=False)
     )
-    return Cast(column, _wanted(rule), value, source.is_null() | ~source.str.contains(r"\S"))
+    return Cast(column, _wanted(rule), value)
 
 
 def target_type(rule: CastRule) -> pl.DataType:

@@ -3,7 +3,8 @@
 Rows of a key are ordered by the contract's `order_by` (nulls first), then by arrival: that of their batch, whose id
 tells it, then their order within it. So who wins does not depend on which batch was promoted first. `keep` takes the
 first or the last. Null is a value like another: two rows whose key is null are the same key. `is_first_distinct`
-rather than `unique`: it keeps the order and takes a sixth of the memory (design/facts).
+rather than `unique`: it keeps the order and takes a sixth of the memory. Keys are judged by themselves: what is held in
+memory is their column, not the rows.
 """
 
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ _OURS = f"{OURS}ours"
 _OURS_NOT = pl.lit(value=False).alias(_OURS)
 _OURS_YES = pl.lit(value=True).alias(_OURS)
 _ROW = f"{OURS}row"
+_WINS_KEY = f"{OURS}wins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +55,25 @@ class Losers:
 
 
 def keep_one_per_key(rows: pl.LazyFrame, rule: DedupRules) -> pl.LazyFrame:
-    """The rows that win their key within the batch, in their order."""
+    """The rows that win their key within the batch, in their order.
+
+    `rows` must come in the same order whenever they are read.
+    """
+    judged = pl.concat([rows, _winning(rows, rule).lazy()], how="horizontal")  # refuses unequal heights
+    return judged.filter(_WINS_KEY).drop(_WINS_KEY)
+
+
+def _winning(rows: pl.LazyFrame, rule: DedupRules) -> pl.DataFrame:
+    """Of every row, in order, whether it wins its key: one column."""
+    wins = _wins(rule).alias(_WINS_KEY)
     if not rule.order_by:
-        return rows.filter(_wins(rule))
-    return (
-        rows.with_row_index(_ROW)
+        return rows.select(wins).collect()
+    ordered = (
+        rows.select(*dict.fromkeys((*rule.keys, *rule.order_by)))
+        .with_row_index(_ROW)
         .sort(*rule.order_by, nulls_last=False, maintain_order=True)
-        .filter(_wins(rule))
-        .sort(_ROW)
-        .drop(_ROW)
     )
+    return ordered.select(_ROW, wins).sort(_ROW).select(_WINS_KEY).collect()
 
 
 def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Losers:

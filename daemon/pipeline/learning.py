@@ -27,7 +27,7 @@ _SAMPLE = 100
 _INT = r"^(0|-?[1-9]\d{0,14})$"
 _FLOAT = r"^-?(0|[1-9]\d*)\.(0|\d*[1-9])$"
 _SHORT = 16
-"""Characters of a number whose fifteen digits at most survive as a float, whatever they are."""
+"""Characters of a number whose fifteen digits at most survive as a float, whatever they are. No `_INT` is longer."""
 _EXACT = 10**15
 """Whole numbers below are exact as floats, too."""
 _WORDS = {"bool:true": ("true", "false"), "bool:True": ("True", "False"), "bool:TRUE": ("TRUE", "FALSE")}
@@ -160,19 +160,19 @@ def _has_value(name: str, dtype: pl.DataType) -> pl.Expr:
 
 
 def _holds(name: str, candidate: str) -> pl.Expr:
-    """Whether every value of a column of text allows a candidate."""
+    """Whether every value of a column of text allows a candidate. What does not is a value only if it is not blank."""
     text = pl.col(name)
-    missing = text.is_null() | (text.str.strip_chars() == "")
-    return (_test(text, candidate).fill_null(value=False) | missing).all()
+    unlike = pl.when(~_test(text, candidate).fill_null(value=False)).then(text)
+    return ~unlike.str.contains(r"\S").any()
 
 
 def _test(text: pl.Expr, candidate: str) -> pl.Expr:
     if candidate == INT:
         return text.str.contains(_INT)
     if candidate == FLOAT:
-        back = text.cast(pl.Float64, strict=False).cast(pl.String) == text
-        short = text.str.len_bytes() <= _SHORT
-        return text.str.contains(_INT) | (text.str.contains(_FLOAT) & (short | back))
+        long = pl.when(text.str.len_bytes() > _SHORT).then(text)  # the way back is dear: for these alone
+        back = long.cast(pl.Float64, strict=False).cast(pl.String)
+        return text.str.contains(f"{_INT}|{_FLOAT}") & back.eq_missing(long)
     if candidate in _WORDS:
         return text.is_in(_WORDS[candidate])
     if candidate.startswith(DECIMAL):

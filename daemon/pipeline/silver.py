@@ -79,13 +79,9 @@ class SilverLayer:
         with writing(place.path) as pending:
             with blaming(bronze, self._kept, f"{self._origin}: silver", self._folder):
                 judged = self._refined(bronze)
-                kept = self._kept_of(judged)
-                rows = pending.sink(update_layer_column(kept, place.layer, ingested_at=place.planned_at))
-                if self._transforms:
-                    refuse_made_rows(
-                        bronze, pending.temporary, rows, rows_in, f"{self._origin}: silver.transforms"
-                    )
-                fates = {_KEPT: rows} if rows == rows_in else _count_fates(judged)
+                valid = update_layer_column(self._valid(judged), place.layer, ingested_at=place.planned_at)
+                rows = self._sink(pending, valid, bronze, rows_in)
+                fates = {_KEPT: rows} if rows == rows_in else self._count_fates(judged)
                 self._refuse_failed(judged, fates)
                 rejected = self._set_aside(judged, place) if _sum(fates, "quarantine:") else {}
             rows, place, rewritten = self._across(pending, place, rows, published)
@@ -126,13 +122,36 @@ class SilverLayer:
         """As SQL's CHECK: only a condition that is false fails; one that is null does not."""
         return ~condition(check, self._origin).fill_null(value=True)
 
+    def _judges(self) -> bool:
+        """Whether a check may take a row away."""
+        return any(check.on_failure != "warn" for check in self._rules.checks)
+
     def _kept(self, bronze: pl.LazyFrame) -> pl.LazyFrame:
         """The rows that stay, from bronze on."""
-        return self._kept_of(self._refined(bronze))
+        return self._one_per_key(self._valid(self._refined(bronze)))
 
-    def _kept_of(self, judged: pl.LazyFrame) -> pl.LazyFrame:
-        rows = judged.filter(pl.col(_FATE) == _KEPT).drop(_FATE)
-        return keep_one_per_key(rows, self._rules.dedup) if self._rules.dedup else rows
+    def _one_per_key(self, valid: pl.LazyFrame) -> pl.LazyFrame:
+        return keep_one_per_key(valid, self._rules.dedup) if self._rules.dedup else valid
+
+    def _valid(self, judged: pl.LazyFrame) -> pl.LazyFrame:
+        return (judged.filter(pl.col(_FATE) == _KEPT) if self._judges() else judged).drop(_FATE)
+
+    def _sink(self, pending: PendingParquet, valid: pl.LazyFrame, bronze: pl.LazyFrame, rows_in: int) -> int:
+        """Write the valid rows, one per key; returns how many."""
+        if not self._transforms:
+            return pending.sink(self._one_per_key(valid))
+        rows = pending.sink(valid)
+        refuse_made_rows(bronze, pending.temporary, rows, rows_in, f"{self._origin}: silver.transforms")
+        if (
+            self._rules.dedup and rows
+        ):  # from the file: what transforms make may come in another order next time
+            rows = _sink_again(pending, self._one_per_key(scan(pending.temporary)))
+        return rows
+
+    def _count_fates(self, judged: pl.LazyFrame) -> dict[str, int]:
+        if not self._judges():
+            return {_KEPT: int(judged.select(pl.len()).collect().item())}
+        return dict(judged.select(_FATE).group_by(_FATE).len().sort(_FATE).collect().iter_rows())
 
     def _refuse_failed(self, judged: pl.LazyFrame, fates: Mapping[str, int]) -> None:
         failed = {fate: count for fate, count in fates.items() if fate.startswith("fail:")}
@@ -165,7 +184,7 @@ class SilverLayer:
         try:
             lost = losers(scan(pending.temporary), published, rule)
             if lost.ours is not None:
-                rows = _sink_again(pending, lost.ours)
+                rows = _sink_again(pending, without(scan(pending.temporary), lost.ours))
             if lost.theirs is None:
                 return rows, place, ()
             rewritten = _rewrite(place, published, lost)
@@ -221,10 +240,10 @@ def _rewrite(place: Place, published: Published, lost: Losers) -> tuple[Rewritte
     return tuple(rewritten)
 
 
-def _sink_again(pending: PendingParquet, losing: pl.DataFrame) -> int:
-    """Write the pending file once more, without the rows that lose their key to an earlier batch."""
+def _sink_again(pending: PendingParquet, rows_left: pl.LazyFrame) -> int:
+    """Write the pending file once more, with `rows_left`, which are read from it; returns how many."""
     with writing(pending.final) as again:
-        rows = again.sink(without(scan(pending.temporary), losing))
+        rows = again.sink(rows_left)
         again.temporary.replace(pending.temporary)
     return rows
 
@@ -241,10 +260,6 @@ def condition(check: CheckRule, origin: str) -> pl.Expr:
         raise ContractError(
             f"{origin}: check '{check.name}': '{check.sql}' is no SQL: {gist(error)}"
         ) from error
-
-
-def _count_fates(judged: pl.LazyFrame) -> dict[str, int]:
-    return dict(judged.select(_FATE).group_by(_FATE).len().sort(_FATE).collect().iter_rows())
 
 
 def _clean(lf: pl.LazyFrame, rules: CleanRules) -> pl.LazyFrame:
