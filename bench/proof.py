@@ -13,6 +13,7 @@ import polars as pl
 
 from bench.common import keep, timed
 from daemon.catalog.contract import ReaderOptions
+from daemon.lake.beside import beside
 from daemon.readers import Source, read_delivery
 
 ROWS = 1_500_000
@@ -69,7 +70,8 @@ def _proved(path: Path, work: Path) -> None:
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         delivery = read_delivery([Source("x", path)], ReaderOptions(), Path(scratch))
         (frame,) = delivery.frames
-        frame.sink_parquet(target, compression="zstd", compression_level=1)
+        with beside(delivery.look):
+            frame.sink_parquet(target, compression="zstd", compression_level=1)
         if delivery.unproved(pl.scan_parquet(target)) or not delivery.proofs:
             raise RuntimeError(f"{path.name} is not read on the fast path: {delivery.notes}")
 

@@ -18,6 +18,7 @@ from daemon.catalog.contract import ReaderOptions
 from daemon.catalog.names import slug
 from daemon.catalog.promotion import ClaimedFile, FileOutcome, TableKey
 from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
+from daemon.lake.beside import beside
 from daemon.lake.durable import TEMPORARY
 from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, stamp
@@ -114,12 +115,12 @@ class StagedLayer:
                 with tempfile.TemporaryDirectory(suffix=TEMPORARY, dir=place.path.parent) as scratch:
                     options = _for_sheet(self._options, files)
                     delivery = read_delivery(_sources(files), options, Path(scratch), careful)
-                    rows = pending.sink(_together(delivery, place)) if delivery.frames else 0
-                    doubtful = (
-                        delivery.unproved(scan(pending.temporary)) - careful
-                        if delivery.frames
-                        else frozenset()
-                    )
+                    if not delivery.frames:
+                        return delivery, 0
+                    with beside(delivery.look) as looked:
+                        rows = pending.sink(_together(delivery, place))
+                    looked.result()
+                    doubtful = delivery.unproved(scan(pending.temporary)) - careful
             except DATA_ERRORS as error:
                 if is_machine_fault(error):
                     raise RetryLaterError(f"{place.path}: {error}") from error

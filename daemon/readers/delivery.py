@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from daemon.readers.structure import Look
+
 SOURCE_FILE = "_source_file"
 SOURCE_ROW = "_source_row"
 
@@ -50,26 +52,47 @@ class Refusal:
 class Proof:
     """What proves that a fast-read table of `width` columns lost and padded nothing, its bytes being in order.
 
-    Either
-
-    - `records` and `delimiters` (outside quotes) were counted beforehand; or, for a large file,
-    - no value of the `last` column is empty, as it would be in a row that polars padded; failing that, `count()` gives
-      the delimiters. Nor is one the column's header, `last_header`, as it would be where the header comes again.
-
-    A table without a short row has (width - 1) delimiters for each record, and polars raises on long rows.
+    Its `records` and the `delimiters` outside quotes were counted beforehand. A table without a short row has (width - 1)
+    delimiters for each record, and polars raises on long rows.
     """
 
     width: int
-    records: int | None = None
-    delimiters: int | None = None
-    last: str = ""
-    last_header: str = ""
-    count: Callable[[], int] | None = None
+    records: int
+    delimiters: int
 
     def holds_for(self, rows: int) -> bool:
         """Whether `rows` written rows are what the bytes promise."""
-        delimiters = self.count() if self.delimiters is None and self.count is not None else self.delimiters
-        return self.records in (None, rows) and delimiters == rows * (self.width - 1)
+        return self.records == rows and self.delimiters == rows * (self.width - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class LateProof:
+    """What proves the same of a large file, of which nothing was looked at beforehand.
+
+    `look` gives what its bytes show, and is told once. If that is not that all records are even, no value of the `last`
+    column may be empty, as it would be in a row that polars padded; failing that, `look_closely` tells. Nor may one be the
+    column's header, `last_header`, as it would be where the header comes again.
+    """
+
+    last: str
+    last_header: str
+    look: Callable[[], Look]
+    look_closely: Callable[[], Look]
+
+    def holds_for(self, written: pl.LazyFrame) -> bool:
+        """Whether the rows of `written`, all that came of the file, are what its bytes promise."""
+        found = self.look()
+        if found.trouble:
+            return False
+        last = pl.col(self.last)
+        empty, again, rows = (
+            written.select(
+                (last == "").any(), (last == self.last_header).any().alias("again"), pl.len().alias("rows")
+            )
+            .collect()
+            .row(0)
+        )
+        return not again and ((rows > 0 and (found.even or not empty)) or self.look_closely().even)
 
 
 @dataclass(frozen=True)
@@ -88,8 +111,14 @@ class Delivery:
     refused: tuple[Refusal, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    proofs: Mapping[str, Proof] = field(default_factory=dict)
+    proofs: Mapping[str, Proof | LateProof] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def look(self) -> None:
+        """Look at the bytes of large files, as `unproved` does: it may be done beforehand, while they are read."""
+        for proof in self.proofs.values():
+            if isinstance(proof, LateProof):
+                proof.look()
 
     def unproved(self, written: pl.LazyFrame) -> frozenset[str]:
         """The sources whose fast reading is not proved to have lost or padded nothing, given what was written.
@@ -103,21 +132,12 @@ class Delivery:
         return frozenset(
             name
             for name, proof in self.proofs.items()
-            if not _is_proved(written, name, proof, rows.get(name, 0))
+            if not (
+                proof.holds_for(rows.get(name, 0))
+                if isinstance(proof, Proof)
+                else proof.holds_for(written.filter(pl.col(SOURCE_FILE) == name))
+            )
         )
-
-
-def _is_proved(written: pl.LazyFrame, source: str, proof: Proof, rows: int) -> bool:
-    """Whether `rows` written rows of `source` are what its bytes promise."""
-    if proof.count is None:
-        return proof.holds_for(rows)
-    last = written.filter(pl.col(SOURCE_FILE) == source).select(pl.col(proof.last))
-    empty, again = (
-        last.select((pl.first() == "").any(), (pl.first() == proof.last_header).any().alias("again"))
-        .collect()
-        .row(0)
-    )
-    return not again and ((rows > 0 and not empty) or proof.holds_for(rows))
 
 
 @dataclass(frozen=True)

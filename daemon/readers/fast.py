@@ -5,12 +5,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
 
 import polars as pl
 
-from daemon.readers.delivery import SOURCE_FILE, SOURCE_ROW, Proof, Source
+from daemon.readers.delivery import SOURCE_FILE, SOURCE_ROW, LateProof, Proof, Source
 from daemon.readers.layout import Layout
-from daemon.readers.structure import Structure, measure
+from daemon.readers.structure import UNTOLD, glance, look, measure
 
 _PATH = "__path"
 _INDEX = "__index"
@@ -31,45 +32,55 @@ class FastScans:
 
     def __init__(self) -> None:
         self._groups: dict[tuple[object, ...], _Group] = {}
-        self.proofs: dict[str, Proof] = {}
+        self.proofs: dict[str, Proof | LateProof] = {}
 
     def offer(self, source: Source, layout: Layout, size: int) -> bool:
-        """Take `source` (of `size` bytes) if its bytes promise a clean table; False sends it to the careful reader."""
+        """Take `source` (of `size` bytes) if its bytes promise a clean table; False sends it to the careful reader.
+
+        At a large one is glanced; its quotes are looked at while it is read.
+        """
         dialect = layout.dialect
         if not dialect.plain or layout.comment or layout.surplus or layout.before or layout.lost_header:
             return False
         shared = size < _COUNTED_BELOW
-        found = self._measure(source, layout, count=shared)
-        if found.trouble:
-            return False
-        width = len(layout.columns)
-        if shared:
-            proof = Proof(width, found.lines, found.delimiters)
-        else:
-            proof = Proof(
-                width,
-                last=layout.columns[-1],
-                last_header=(layout.original_header or layout.columns)[-1] if layout.header else "\0",
-                count=lambda: self._measure(source, layout, count=True).delimiters,
-            )
-        if shared and not proof.holds_for(found.lines):
+        proof = _counted(source, layout) if shared else _late(source, layout)
+        if proof is None:
             return False
         key: tuple[object, ...] = (layout.columns, dialect, layout.skip, None if shared else source.name)
         group = self._groups.setdefault(key, _Group(layout))
         group.sources.append(source)
-        group.records.append(found.lines)
+        group.records.append(proof.records if isinstance(proof, Proof) else 0)
         self.proofs[source.name] = proof
         return True
-
-    def _measure(self, source: Source, layout: Layout, *, count: bool) -> Structure:
-        dialect = layout.dialect
-        return measure(
-            source.path, dialect.delimiter.encode(), dialect.quote.encode(), layout.skip, count=count
-        )
 
     def frames(self) -> Iterator[pl.LazyFrame]:
         """One lazy frame per group: the columns as text, `_source_file` and `_source_row`."""
         return (_scan(group) for group in self._groups.values())
+
+
+def _counted(source: Source, layout: Layout) -> Proof | None:
+    """The proof of a small file; None for trouble."""
+    dialect = layout.dialect
+    found = measure(source.path, dialect.delimiter.encode(), dialect.quote.encode(), layout.skip)
+    proof = Proof(len(layout.columns), found.lines, found.delimiters)
+    return proof if not found.trouble and proof.holds_for(found.lines) else None
+
+
+def _late(source: Source, layout: Layout) -> LateProof | None:
+    """The proof of a large file, which looks at its bytes while they are read, closely if need be; None for trouble."""
+    delimiter, quote = layout.dialect.delimiter.encode(), layout.dialect.quote.encode()
+    trouble, quoted = glance(source.path, delimiter, quote, layout.skip)
+    if trouble:
+        return None
+    header = (layout.original_header or layout.columns)[-1] if layout.header else "\0"
+    width = len(layout.columns)
+    looking = partial(look, source.path, delimiter, quote, layout.skip, width)
+    return LateProof(
+        layout.columns[-1],
+        header,
+        cache(partial(looking, closely=False)) if quoted else lambda: UNTOLD,
+        partial(looking, closely=True),
+    )
 
 
 def _scan(group: _Group) -> pl.LazyFrame:
