@@ -61,6 +61,12 @@ def members(source: Source, scratch: Path, stem: str) -> list[Source] | Refusal:
         return Refusal(source.name, error.kind, str(error))
 
 
+def begins_as_zip(path: Path) -> bool:
+    """Whether a file is a zip archive from its first byte on: an xls file may have one in it, or behind it."""
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
+
+
 def unsound(source: Source) -> Refusal | None:
     """Why the content of a workbook that is a zip archive cannot be trusted; None when its checksums vouch for all of it.
 

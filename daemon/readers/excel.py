@@ -1,43 +1,27 @@
 """Workbooks (xlsx, xlsm, xlsb, xls, ods) through calamine, a sheet at a time: the first with a table, or the one asked for.
 
-The header is found below titles and notes as in a delimited file. Codes keep the zeros that their format shows.
+The header is found below titles and notes as in a delimited file. Row numbers are those of the sheet.
 """
 
-import re
-import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import fastexcel
-import polars as pl
+from python_calamine import PasswordError
 
 from daemon.catalog.contract import ReaderOptions
-from daemon.readers.compressed import unsound
+from daemon.readers.compressed import begins_as_zip, unsound
 from daemon.readers.delivery import Reading, Refusal, Source
 from daemon.readers.dialect import Dialect
-from daemon.readers.errorcells import error_cells
 from daemon.readers.foreign import UnreadableError, unreadable_as
 from daemon.readers.frames import RowWriter
 from daemon.readers.layout import Layout, locate_table
 from daemon.readers.records import Record
+from daemon.readers.sheets import Row, Sheet, read_sheets
 from daemon.readers.sniff import SampleReading, UnknownLayoutError
-from daemon.readers.zeropadding import padded_cells
-
-Row = tuple[str | None, ...]
 
 _SAMPLE_ROWS = 300
-_MIDNIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})[ T]00:00:00")
-
-
-@dataclass(frozen=True)
-class _Sheet:
-    """A sheet: its place in the workbook, its rows with their row numbers, empty rows and columns left out."""
-
-    name: str
-    place: int
-    rows: Sequence[tuple[int, Row]]
-    is_visible: bool
+_MERGED_SHOWN = 3
 
 
 def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str) -> Reading:
@@ -45,48 +29,62 @@ def read_excel(source: Source, options: ReaderOptions, scratch: Path, stem: str)
 
     The first sheet with a table, or the one the contract names; the others with a table are named in `parts`.
     """
-    refusal = unsound(source) if zipfile.is_zipfile(source.path) else None
-    if refusal is not None:
-        return Reading(refused=refusal)
-    try:
-        with unreadable_as("this workbook"):
-            sheets = _sheets(source, options)
-    except UnreadableError as error:
-        kind = "encrypted" if "password" in str(error) else "unreadable"
-        return _refused(source, kind, str(error))
-    if options.sheet is not None and not sheets:
-        return _refused(
-            source, "no_such_sheet", f"there is no sheet {options.sheet!r} (reader.sheet) in this workbook"
-        )
+    sheets = _sheets(source, options)
+    if isinstance(sheets, Refusal):
+        return Reading(refused=sheets)
     wanted = [sheet for sheet in sheets if sheet.rows and (sheet.is_visible or options.sheet)]
     if not wanted:
-        return _refused(source, "empty", "no visible sheet of this workbook holds a row")
+        return _nothing(source, sheets)
     tables = [sheet for sheet in wanted if _is_table(sheet, options)]
     main = (tables or wanted)[0]
     try:
         layout = _layout(main.rows, options)
     except UnknownLayoutError as error:
         return _refused(source, error.kind, f"sheet {main.name!r}: {error}")
-    notes = [f"sheet {main.name!r}", *layout.notes, *_about_others(main, tables, sheets)]
-    errors = error_cells(source.path, main.place)
+    notes = [
+        f"sheet {main.name!r}",
+        *layout.notes,
+        *_about_others(main, tables, sheets),
+        *main.facts.notes,
+        *_about_merged(main, layout),
+    ]
     writer = RowWriter(source.name, layout.columns, scratch, stem)
-    reading = _reading(main.rows, layout, "; ".join([*notes, *([errors] if errors else [])]), writer)
+    reading = _reading(main.rows, layout, "; ".join(notes), writer)
     return replace(reading, parts=tuple(sheet.name for sheet in tables if sheet is not main))
 
 
-def _sheets(source: Source, options: ReaderOptions) -> list[_Sheet]:
-    """All sheets, or the one the contract names."""
-    workbook = fastexcel.read_excel(source.path)
-    sheets = []
-    for place, name in enumerate(workbook.sheet_names):
-        if options.sheet in (None, name):
-            sheet = workbook.load_sheet(name, header_row=None, dtypes="string")
-            rows = _rows(sheet.to_polars(), padded_cells(source.path, place))
-            sheets.append(_Sheet(name, place, rows, sheet.visible == "visible"))
+def _sheets(source: Source, options: ReaderOptions) -> list[Sheet] | Refusal:
+    """All sheets, or the one the contract names; or why there are none."""
+    refusal = unsound(source) if begins_as_zip(source.path) else None
+    if refusal is not None:
+        return refusal
+    try:
+        with unreadable_as("this workbook"):
+            sheets = list(read_sheets(source.path, options.sheet))
+    except UnreadableError as error:
+        if isinstance(error.__cause__, PasswordError):
+            reason = "this workbook is protected by a password; send it without one"
+            return Refusal(source.name, "encrypted", reason)
+        return Refusal(source.name, "unreadable", str(error))
+    if options.sheet is not None and not sheets:
+        reason = f"there is no sheet {options.sheet!r} (reader.sheet) in this workbook"
+        return Refusal(source.name, "no_such_sheet", reason)
     return sheets
 
 
-def _is_table(sheet: _Sheet, options: ReaderOptions) -> bool:
+def _nothing(source: Source, sheets: Sequence[Sheet]) -> Reading:
+    """The refusal of a workbook without a row to read."""
+    flaw = next((sheet for sheet in sheets if sheet.flaw), None)
+    if flaw is not None:
+        return _refused(source, "unreadable", f"its sheet {flaw.name!r} cannot be read: {flaw.flaw}")
+    hidden = [repr(sheet.name) for sheet in sheets if sheet.rows]
+    if hidden:
+        reason = f"only hidden sheets hold rows: {', '.join(hidden)}; name one in the contract (reader.sheet)"
+        return _refused(source, "empty", reason)
+    return _refused(source, "empty", "no sheet of this workbook holds a row")
+
+
+def _is_table(sheet: Sheet, options: ReaderOptions) -> bool:
     """Whether a sheet has a header of more than one column, and a row below it."""
     try:
         layout = _layout(sheet.rows, options)
@@ -95,12 +93,13 @@ def _is_table(sheet: _Sheet, options: ReaderOptions) -> bool:
     return len(layout.columns) > 1 and any(number > layout.skip for number, _ in sheet.rows)
 
 
-def _about_others(main: _Sheet, tables: Sequence[_Sheet], sheets: Sequence[_Sheet]) -> list[str]:
+def _about_others(main: Sheet, tables: Sequence[Sheet], sheets: Sequence[Sheet]) -> list[str]:
     """What is said of the sheets that are not read here."""
     others = [sheet for sheet in sheets if sheet is not main and sheet.rows]
     hidden = [repr(sheet.name) for sheet in others if not sheet.is_visible]
     prose = [repr(sheet.name) for sheet in others if sheet.is_visible and sheet not in tables]
     notes = []
+    notes += [f"warning: sheet {sheet.name!r} is not read: {sheet.flaw}" for sheet in sheets if sheet.flaw]
     if prose:
         notes.append(f"sheets without a table, not read: {', '.join(prose)}")
     if hidden:
@@ -108,27 +107,13 @@ def _about_others(main: _Sheet, tables: Sequence[_Sheet], sheets: Sequence[_Shee
     return notes
 
 
-def _rows(cells: pl.DataFrame, padded: dict[tuple[int, int], str]) -> list[tuple[int, Row]]:
-    columns: list[list[str | None]] = []
-    for place, column in enumerate(cells.iter_columns()):
-        values: list[str | None] = _days(column.to_list())
-        for (row, column_place), text in padded.items():
-            if column_place == place and row < len(values) and values[row] is not None:
-                values[row] = text
-        if any(value is not None and value.strip() for value in values):
-            columns.append(values)
-    rows = enumerate(zip(*columns, strict=True), 1)
-    return [(number, row) for number, row in rows if any(cell is not None and cell.strip() for cell in row)]
-
-
-def _days(values: list[str | None]) -> list[str | None]:
-    """Days as a person sees them: without a midnight that no cell of the column is without."""
-    days = [None if value is None else _MIDNIGHT.fullmatch(value) for value in values]
-    timed = any(
-        value is not None and re.match(r"\d{4}-\d{2}-\d{2}[ T]\d{2}:", value) and not day
-        for value, day in zip(values, days, strict=True)
-    )
-    return values if timed else [day[1] if day else value for value, day in zip(values, days, strict=True)]
+def _about_merged(sheet: Sheet, layout: Layout) -> list[str]:
+    """What is said of cells that are merged over several records: the value belongs to the first, the others have none."""
+    below = [f"{first} to {last}" for first, last in sheet.merged if first > layout.skip]
+    if not below:
+        return []
+    named = ", ".join(below[:_MERGED_SHOWN]) + (" and more" if len(below) > _MERGED_SHOWN else "")
+    return [f"warning: cells are merged over rows {named}; only the first of them has the value"]
 
 
 def _layout(rows: Sequence[tuple[int, Row]], options: ReaderOptions) -> Layout:

@@ -8,7 +8,8 @@ from daemon.errors import gist, is_machine_fault
 
 _MACHINE_TALK = re.compile(
     r"::|[({\[]{2}|\{ |\b\w+\(\w*\)|\.rs\b|0x[0-9a-f]|\b[A-Z]\w+(?:Error|Exception)\b|[Pp]olars|panic|unwrap|index|"
-    r"overflow|\bcore\b|unexpected|unreachable|[Ii]nvalid argument|assert|out of (?:range|bounds)|range end|out-of-spec"
+    r"overflow|\bcore\b|unexpected|unreachable|[Ii]nvalid argument|assert|out of (?:range|bounds)|range end|out-of-spec|"
+    r"out of specification|[Nn]ot (?:yet )?implemented|[Nn]ot supported|relationship|EOCD"
 )
 """What only the people understand who wrote the library."""
 

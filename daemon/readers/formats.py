@@ -18,9 +18,10 @@ class Kind(Enum):
     BZ2 = "bz2"
     XZ = "xz"
     ZIP = "zip"
-    PARQUET = "parquet"
+    PARQUET = "Parquet"
     ARROW = "Arrow IPC"
-    AVRO = "avro"
+    ARROW_STREAM = "Arrow IPC stream"
+    AVRO = "Avro"
     EXCEL = "excel"
     JSON = "json"
     TEXT = "text"
@@ -37,7 +38,9 @@ _MAGIC = (
     (b"PK\x03\x04", Kind.ZIP),
     (b"PK\x05\x06", Kind.ZIP),
     (b"PAR1", Kind.PARQUET),
+    (b"PARE", Kind.PARQUET),
     (b"ARROW1", Kind.ARROW),
+    (b"\xff\xff\xff\xff", Kind.ARROW_STREAM),
     (b"Obj\x01", Kind.AVRO),
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", Kind.EXCEL),
     (b"%PDF-", Kind.OTHER),
@@ -49,6 +52,26 @@ _MAGIC = (
     (b"7z\xbc\xaf\x27\x1c", Kind.OTHER),
     (b"Rar!", Kind.OTHER),
 )
+_WORKBOOKS = dict.fromkeys((".xlsx", ".xlsm", ".xlsb", ".xls", ".ods"), (Kind.EXCEL,))
+_ENDINGS: dict[str, tuple[Kind, ...]] = {
+    **_WORKBOOKS,
+    ".csv": (Kind.TEXT,),
+    ".tsv": (Kind.TEXT,),
+    ".json": (Kind.JSON,),
+    ".ndjson": (Kind.JSON,),
+    ".jsonl": (Kind.JSON,),
+    ".parquet": (Kind.PARQUET,),
+    ".arrow": (Kind.ARROW, Kind.ARROW_STREAM),
+    ".feather": (Kind.ARROW,),
+    ".avro": (Kind.AVRO,),
+    ".gz": (Kind.GZIP,),
+    ".zst": (Kind.ZSTD,),
+    ".bz2": (Kind.BZ2,),
+    ".xz": (Kind.XZ,),
+    ".zip": (Kind.ZIP,),
+}
+"""What a file is by its name. Its content decides."""
+_WORDS = {Kind.EXCEL: "a workbook", Kind.TEXT: "delimited text", Kind.JSON: "JSON"}
 _JSON_NAMES = (".json", ".ndjson", ".jsonl", ".geojson")
 _WORKBOOK_PARTS = ("xl/", "[content_types].xml", "content.xml")
 _CONTROLS = bytes((*range(3, 9), *range(14, 27), 127))
@@ -75,6 +98,14 @@ def kind_of(path: Path, head: bytes, name: str) -> Kind:
     if named_json:
         return Kind.JSON
     return Kind.OTHER if _is_binary(head) else Kind.TEXT
+
+
+def misnamed(name: str, kind: Kind) -> str | None:
+    """A note where a file's name ends as if it were something else than `kind`."""
+    ending = PurePath(name).suffix.lower()
+    if kind in _ENDINGS.get(ending, (kind,)):
+        return None
+    return f"its name ends in {ending}, its content is {_WORDS.get(kind, kind.value)}"
 
 
 def _opens_json(start: bytes) -> bool:

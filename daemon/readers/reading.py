@@ -12,12 +12,12 @@ import polars as pl
 
 from daemon.catalog.contract import ReaderOptions
 from daemon.readers.careful import read_carefully
-from daemon.readers.columnar import read_columnar
+from daemon.readers.columnar import COLUMNAR, read_columnar
 from daemon.readers.compressed import bare_name, members, unpack
 from daemon.readers.delivery import Delivery, Reading, Refusal, Source
 from daemon.readers.excel import read_excel
 from daemon.readers.fast import FastScans
-from daemon.readers.formats import COMPRESSED, HEAD, Kind, kind_of
+from daemon.readers.formats import COMPRESSED, HEAD, Kind, kind_of, misnamed
 from daemon.readers.jsonfiles import read_json
 from daemon.readers.layout import Layout, find_layout
 from daemon.readers.sniff import UnknownLayoutError
@@ -76,8 +76,9 @@ class _DeliveryReader:
 
     def _one(self, source: Source, stem: str, depth: int = 0) -> dict[str, Reading]:
         """The readings of a file: one, or one per member of an archive."""
-        packed = source
-        head, kind = self._looked_at(source, source.name)
+        packed, name = source, source.name
+        head, kind = self._looked_at(source, name)
+        doubts = [misnamed(name, kind)]
         for layer in range(_MOST_LAYERS):
             if kind not in COMPRESSED:
                 break
@@ -86,9 +87,12 @@ class _DeliveryReader:
                 return {source.name: Reading(refused=unpacked)}
             source, name = unpacked, bare_name(packed.name, kind)
             head, kind = self._looked_at(source, name)
+            doubts.append(misnamed(name, kind))
         if kind is Kind.ZIP and depth < _MOST_LAYERS:
             return self._members(source, stem, depth)
-        return {source.name: self._of_kind(kind, source, head, stem)}
+        reading = self._of_kind(kind, source, head, stem)
+        note = "; ".join(filter(None, [*doubts, reading.note]))
+        return {source.name: replace(reading, note=note)}
 
     def _is_careful(self, source: Source) -> bool:
         """Whether the source, or an archive that it is in, is to be read record by record."""
@@ -126,7 +130,7 @@ class _DeliveryReader:
             return Reading(refused=refusal)
         if self._options.format is not None:
             kind = _FORMATS[self._options.format]
-        if kind in (Kind.PARQUET, Kind.ARROW, Kind.AVRO):
+        if kind in COLUMNAR:
             return read_columnar(source, kind, careful=self._is_careful(source))
         if kind is Kind.EXCEL:
             return read_excel(source, self._options, self._scratch, stem)

@@ -22,6 +22,93 @@ def test_a_code_keeps_the_zeros_that_are_seen(read: Read) -> None:
     assert [row[0] for row in outcome.rows] == ["00010", "12345"]
 
 
+def test_codes_keep_their_zeros_wherever_the_table_stands_in_the_sheet(read: Read) -> None:
+    rows: list[list[Cell]] = [[], [], [None, "code", "n"], [None, (10, ZEROS), 7], [None, (5, ZEROS), 10]]
+    assert read(workbook({"Data": rows})).rows == [("00010", "7"), ("00005", "10")]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "seen"),
+    [
+        (12345678, "00000-0000", "01234-5678"),
+        (1234, "[<=99999]00000;00000-0000", "01234"),
+        (12345678, "[<=99999]00000;00000-0000", "01234-5678"),
+        (10.2, "00000.00", "00010.20"),
+        (42, '"INV-"0000', "INV-0042"),
+        (7, "000\\-00", "000-07"),
+        (7, "[$-409]0000", "0007"),
+        (-7, "000", "-007"),
+        (12.5, "00000", "12.5"),
+        (0.5, "00.0%", "0.5"),
+        (1234, "#,##0", "1234"),
+        (5, "0.00", "5"),
+        (5, "General", "5"),
+    ],
+)
+def test_a_number_that_is_a_code_is_as_it_is_seen_and_loses_nothing(
+    read: Read, number: float, code: str, seen: str
+) -> None:
+    outcome = read(workbook({"Data": [["key", "code"], ["a", (number, code)], ["b", (number, code)]]}))
+    assert outcome.rows == [("a", seen), ("b", seen)]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.9032514613925278, "0.9032514613925278"),
+        (-7.855762695319247e-08, "-0.00000007855762695319247"),
+        (1e15, "1000000000000000"),
+        (1e300, "1e+300"),
+        (3.0, "3"),
+    ],
+)
+def test_numbers_keep_all_their_digits(read: Read, number: float, text: str) -> None:
+    assert read(workbook({"Data": [["key", "x"], ["a", number], ["b", number]]})).rows[0] == ("a", text)
+
+
+def test_times_and_spans_of_time_are_as_they_are_seen(read: Read) -> None:
+    rows: list[list[Cell]] = [
+        ["from", "took", "at"],
+        [(0.25, "hh:mm"), (1.5, "[h]:mm:ss"), (45293.5, "yyyy-mm-dd hh:mm:ss.000")],
+        [(0.75, "hh:mm"), (0.1, "[h]:mm:ss"), (45293.500011, "yyyy-mm-dd hh:mm:ss.000")],
+    ]
+    assert read(workbook({"Data": rows})).rows == [
+        ("06:00:00", "36:00:00", "2024-01-02 12:00:00"),
+        ("18:00:00", "2:24:00", "2024-01-02 12:00:00.95"),
+    ]
+
+
+def test_a_formula_whose_result_was_not_saved_is_null_with_a_warning(read: Read) -> None:
+    outcome = read(workbook({"Data": [["a", "b"], [1, "=A2*2"], [2, 4]]}))
+    assert outcome.rows == [("1", None), ("2", "4")]
+    assert "warning: 1 cells hold a formula whose result was not saved and are null: B2" in outcome.note
+
+
+def test_values_of_merged_cells_below_the_header_are_told_of(read: Read) -> None:
+    content = workbook({"Data": [["region", "n"], ["north", 1], [None, 2], ["south", 3]]})
+    merged = _with_part(
+        content, "</sheetData>", '</sheetData><mergeCells><mergeCell ref="A2:A3"/></mergeCells>'
+    )
+    outcome = read(merged)
+    assert outcome.rows == [("north", "1"), (None, "2"), ("south", "3")]
+    assert "warning: cells are merged over rows 2 to 3; only the first of them has the value" in outcome.note
+
+
+def test_an_open_document_keeps_codes_and_names_errors(read: Read) -> None:
+    zeros = (
+        '<table:table-cell office:value-type="float" office:value="7"><text:p>007</text:p></table:table-cell>'
+    )
+    error = (
+        '<table:table-cell table:formula="of:=1/0" office:value-type="string" office:string-value="" '
+        'calcext:value-type="error"><text:p>#DIV/0!</text:p></table:table-cell>'
+    )
+    text = '<table:table-cell office:value-type="string"><text:p>{}</text:p></table:table-cell>'
+    rows = [text.format("code") + text.format("n"), zeros + error, zeros + text.format("x")]
+    outcome = read(_open_document(rows))
+    assert outcome.rows == [("007", None), ("007", "x")]
+    assert "1 cells show an error and are null: B2 (#DIV/0!)" in outcome.note
+
+
 @pytest.mark.parametrize(("epoch_1904", "serial"), [(False, 45293), (True, 43831)])
 def test_dates_of_both_epochs_are_right(read: Read, epoch_1904: bool, serial: int) -> None:  # noqa: FBT001 - a parameter of the test
     outcome = read(
@@ -107,3 +194,35 @@ def test_a_workbook_whose_checksums_do_not_hold_is_refused(read: Read) -> None:
     refusal = read(bytes(content)).refusal
     assert refusal.kind == "incomplete"
     assert "damaged" in refusal.reason
+
+
+def _with_part(content: bytes, old: str, new: str) -> bytes:
+    """A workbook with a piece of its sheets' XML replaced."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(packed, "w") as changed:
+        for name in archive.namelist():
+            changed.writestr(name, archive.read(name).decode().replace(old, new))
+    return packed.getvalue()
+
+
+def _open_document(rows: list[str]) -> bytes:
+    names = {"office": "office", "table": "table", "text": "text"}
+    spaces = " ".join(
+        f'xmlns:{name}="urn:oasis:names:tc:opendocument:xmlns:{uri}:1.0"' for name, uri in names.items()
+    )
+    spaces += ' xmlns:calcext="urn:org:documentfoundation:names:experimental:calc:xmlns:calcext:1.0"'
+    body = "".join(f"<table:table-row>{row}</table:table-row>" for row in rows)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("mimetype", "application/vnd.oasis.opendocument.spreadsheet")
+        archive.writestr(
+            "META-INF/manifest.xml",
+            '<manifest:manifest xmlns:manifest="urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"/>',
+        )
+        archive.writestr(
+            "content.xml",
+            f"<office:document-content {spaces}><office:body><office:spreadsheet>"
+            f'<table:table table:name="Data">{body}</table:table></office:spreadsheet></office:body>'
+            "</office:document-content>",
+        )
+    return packed.getvalue()

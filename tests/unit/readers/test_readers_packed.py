@@ -5,11 +5,15 @@ import gzip
 import io
 import lzma
 import zipfile
+from datetime import date
+from decimal import Decimal
 
+import fastavro
 import polars as pl
 import pytest
 import zstandard
 from readers_support import Read
+from workbooks import workbook
 
 _CSV = b"a,b\n1,2\n"
 
@@ -79,12 +83,14 @@ def _columnar(kind: str) -> bytes:
         frame.write_parquet(buffer)
     elif kind == "arrow":
         frame.write_ipc(buffer)
+    elif kind == "arrow stream":
+        frame.write_ipc_stream(buffer)
     else:
         frame.write_avro(buffer)
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize("kind", ["parquet", "arrow", "avro"])
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "arrow stream", "avro"])
 @pytest.mark.parametrize("careful", [False, True])
 def test_files_with_types_keep_them(read: Read, kind: str, careful: bool) -> None:  # noqa: FBT001 - a parameter of the test
     outcome = read({"in.bin": _columnar(kind)}, careful=careful)
@@ -93,8 +99,43 @@ def test_files_with_types_keep_them(read: Read, kind: str, careful: bool) -> Non
     assert outcome.table.schema["n"] == pl.Int64
 
 
-def test_a_parquet_file_without_its_footer_is_incomplete(read: Read) -> None:
-    assert read({"in.parquet": _columnar("parquet")[:-20]}).refusal.kind == "incomplete"
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "avro"])
+def test_a_file_with_types_that_is_cut_short_is_incomplete(read: Read, kind: str) -> None:
+    refusal = read({"in.bin": _columnar(kind)[:-20]}).refusal
+    assert refusal.kind == "incomplete"
+    assert "cut short" in refusal.reason
+
+
+def test_an_encrypted_parquet_file_is_refused_as_such(read: Read) -> None:
+    assert read({"in.parquet": b"PARE" + bytes(60) + b"PARE"}).refusal.kind == "encrypted"
+
+
+@pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz", "snappy", "zstandard"])
+def test_avro_of_every_codec_and_type_is_read(read: Read, codec: str) -> None:
+    fields = {
+        "id": "long",
+        "price": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2},
+        "day": ["null", {"type": "int", "logicalType": "date"}],
+        "kind": {"type": "enum", "name": "Kind", "symbols": ["A", "B"]},
+        "either": ["null", "string", "long"],
+        "place": {"type": "record", "name": "Place", "fields": [{"name": "city", "type": "string"}]},
+        "tags": {"type": "map", "values": "int"},
+    }
+    schema = {
+        "type": "record",
+        "name": "Order",
+        "fields": [{"name": name, "type": kind} for name, kind in fields.items()],
+    }
+    record = {"id": 1, "price": Decimal("12.50"), "day": date(2024, 1, 2), "kind": "B", "either": 7}
+    nothing = {"day": None, "either": "x"}
+    nested = {"place": {"city": "Köln"}, "tags": {"a": 1}}
+    target = io.BytesIO()
+    fastavro.writer(target, schema, [record | nested, record | nested | nothing], codec=codec)
+    outcome = read({"in.avro": target.getvalue()})
+    assert outcome.rows == [
+        (1, Decimal("12.50"), date(2024, 1, 2), "B", "7", '{"city": "Köln"}', '{"a": 1}'),
+        (1, Decimal("12.50"), None, "B", "x", '{"city": "Köln"}', '{"a": 1}'),
+    ]
 
 
 def test_a_parquet_file_with_a_damaged_page_is_refused(read: Read) -> None:
@@ -127,3 +168,26 @@ def test_a_zip_archive_of_an_unknown_version_is_refused(read: Read) -> None:
     packed = bytearray(_zipped({"in.csv": _CSV}))
     packed[packed.index(b"PK\x01\x02") + 6] = 99  # the version that is needed to read it
     assert read({"in.zip": bytes(packed)}).refusal.kind == "unreadable"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("in.csv", workbook({"S": [["a", "b"], [1, 2]]}), "its name ends in .csv, its content is a workbook"),
+        ("in.xls", _CSV, "its name ends in .xls, its content is delimited text"),
+        ("in.json.gz", gzip.compress(_columnar("parquet")), "its name ends in .json, its content is Parquet"),
+        ("in.csv", gzip.compress(_CSV), "its name ends in .csv, its content is gzip"),
+    ],
+    ids=["workbook", "text", "parquet", "gzip"],
+)
+def test_a_name_that_ends_as_another_format_does_is_noted_and_does_not_matter(
+    read: Read, name: str, content: bytes, note: str
+) -> None:
+    outcome = read({name: content})
+    assert outcome.table.height > 0
+    assert outcome.delivery.notes[name].startswith(note)
+
+
+def test_a_name_that_ends_as_it_should_is_not_noted(read: Read) -> None:
+    outcome = read({"in.csv.gz": gzip.compress(_CSV), "in.txt": _CSV, "in": _CSV})
+    assert not any("its name" in note for note in outcome.delivery.notes.values())
