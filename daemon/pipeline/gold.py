@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 from daemon.errors import ContractError
 from daemon.lake.parquet import writing
 from daemon.pipeline.applying import apply_all, blaming, refuse_made_rows
-from daemon.pipeline.provenance import PROVENANCE, update_layer_column
+from daemon.pipeline.provenance import PROVENANCE, labels, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.transforms import Transform
 from daemon.pipeline.writing import publish, scan
@@ -45,10 +45,12 @@ class GoldLayer:
         silver = scan(source)
         what = f"{self._origin}: gold"
         with blaming(silver, self._derived, what, self._folder), writing(place.path) as pending:
-            derived = self._derived(silver)
-            rows = pending.sink(update_layer_column(derived, place.layer, ingested_at=place.planned_at))
             if self._sql or self._transforms:
+                derived = self._derived(silver)
+                rows = pending.sink(update_layer_column(derived, place.layer, ingested_at=place.planned_at))
                 refuse_made_rows(silver, pending.temporary, rows, rows_in, what)
+            else:
+                rows = pending.relabel(source, labels(place.layer, ingested_at=place.planned_at))
             file = publish(pending, place, rows)
         return LayerResult(
             batch_id=place.batch_id,

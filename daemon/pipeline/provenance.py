@@ -49,6 +49,16 @@ def stamp(lf: pl.LazyFrame, batch_id: str, layer: Layer | str, *, ingested_at: d
 
 def update_layer_column(lf: pl.LazyFrame, layer: Layer | str, *, ingested_at: datetime) -> pl.LazyFrame:
     """Say that the rows now stand in `layer`, since `ingested_at` (aware); their other provenance stays."""
-    return lf.with_columns(
-        pl.lit(ingested_at).cast(pl.Datetime("us", "UTC")).alias(INGESTED_AT), pl.lit(str(layer)).alias(LAYER)
-    ).select(pl.exclude(PROVENANCE), *PROVENANCE)
+    return lf.with_columns(_labels(layer, ingested_at)).select(pl.exclude(PROVENANCE), *PROVENANCE)
+
+
+def labels(layer: Layer | str, *, ingested_at: datetime) -> pl.DataFrame:
+    """What `update_layer_column` writes into every row, as one row."""
+    return pl.select(_labels(layer, ingested_at))
+
+
+def _labels(layer: Layer | str, ingested_at: datetime) -> list[pl.Expr]:
+    return [
+        pl.lit(ingested_at).cast(pl.Datetime("us", "UTC")).alias(INGESTED_AT),
+        pl.lit(str(layer)).alias(LAYER),
+    ]
