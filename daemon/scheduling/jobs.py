@@ -14,6 +14,7 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 _STEP = timedelta(seconds=2)
+_INSTANCES = 1000
 
 
 class Jobs:
@@ -23,7 +24,9 @@ class Jobs:
         self._failed = failed
         self._scheduler = BackgroundScheduler(
             executors={"default": ThreadPoolExecutor(threads)},
-            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+            # A run may come due while the thread of the one before has not returned. With the default limit it would be
+            # lost; what must not run beside itself is `wake`'s to see to.
+            job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": _INSTANCES},
             timezone=UTC,
         )
         self._lock = threading.Lock()

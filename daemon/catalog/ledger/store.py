@@ -110,9 +110,9 @@ class Store:
     def transaction(self) -> Iterator[Self]:
         """All or nothing, durable when it returns.
 
-        Raises IllegalChangeError; RetryLaterError when the disk refuses.
+        Raises IllegalChangeError; RetryLaterError when the disk refuses; HaltError when the ledger is damaged.
         """
-        with self._lock:
+        with self._lock, self._machine_faults("written"):
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -123,8 +123,22 @@ class Store:
                 self._commit()
             except sqlite3.IntegrityError as error:
                 raise IllegalChangeError(str(error)) from error
-            except sqlite3.OperationalError as error:
-                raise RetryLaterError(f"the ledger could not be written: {error}") from error
+
+    @contextmanager
+    def _machine_faults(self, what: str) -> Iterator[None]:
+        """Turn what SQLite says of a disk that refuses into RetryLaterError: it must never be blamed on a batch.
+
+        "Malformed" may be said in passing while the disk fails: the ledger is looked at before that is believed.
+        """
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise RetryLaterError(f"the ledger could not be {what}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # its other kinds are ours: wrong SQL, wrong values
+                raise
+            self.check()
+            raise RetryLaterError(f"the ledger could not be {what} just now: {error}") from error
 
     def _commit(self) -> None:
         try:
@@ -143,8 +157,8 @@ class Store:
         self._connection.executemany(sql, values)
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
-        """Everything a query gives."""
-        with self._lock:
+        """Everything a query gives. Raises RetryLaterError when the disk refuses."""
+        with self._lock, self._machine_faults("read"):
             return self._connection.execute(sql, values).fetchall()
 
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
@@ -164,8 +178,8 @@ class Store:
             raise RetryLaterError(f"{path}: the ledger could not be copied: {error}") from error
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
-        """The first row of a query, None if it gives none."""
-        with self._lock:
+        """The first row of a query, None if it gives none. Raises RetryLaterError when the disk refuses."""
+        with self._lock, self._machine_faults("read"):
             found: Row | None = self._connection.execute(sql, values).fetchone()
             return found
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, SchedulerEvent
 
 from daemon.scheduling import jobs as module
 from daemon.scheduling.jobs import Jobs
@@ -112,3 +113,28 @@ def test_a_small_drift_is_no_step(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -
     before = module._clock_offset()
     monkeypatch.setattr(module, "_clock_offset", lambda: before + timedelta(seconds=0.5))
     assert jobs.follow_clock() == timedelta()
+
+
+def test_a_later_job_is_not_lost_while_the_one_before_it_has_no_thread(failures: list[str]) -> None:
+    jobs = Jobs(1, lambda name, error: failures.append(f"{name}: {error}"))
+    jobs.start()
+    go_on, told, done = threading.Event(), threading.Semaphore(0), threading.Event()
+    lost = []
+
+    def listen(event: SchedulerEvent) -> None:
+        if event.code == EVENT_JOB_MAX_INSTANCES:
+            lost.append(event)
+        told.release()
+
+    jobs._scheduler.add_listener(listen, EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES)
+    jobs.wake("busy", lambda: not go_on.wait(PATIENCE))
+    assert told.acquire(timeout=PATIENCE)
+    for _ in range(2):  # the second comes due while the first still waits for the one thread
+        jobs.after(0, "retries", once(done.set))
+        assert told.acquire(timeout=PATIENCE)
+    go_on.set()
+    assert done.wait(PATIENCE)
+    jobs.stop()
+    jobs.join()
+    assert not lost
+    assert not failures

@@ -1,0 +1,63 @@
+"""What SQLite says of a disk that fails is the machine's fault, and a damage is looked at before it is believed."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from daemon.catalog.ledger.store import Store
+from daemon.errors import HaltError, RetryLaterError
+
+
+class _Failing:
+    """A connection that answers every statement with an error."""
+
+    def __init__(self, error: sqlite3.Error) -> None:
+        self._error = error
+
+    def execute(self, *_: object) -> None:
+        raise self._error
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    found = Store.open(tmp_path / "state.sqlite3")
+    connection = found._connection
+    yield found
+    connection.close()
+
+
+def fail(store: Store, error: sqlite3.Error) -> None:
+    store._connection = _Failing(error)  # type: ignore[assignment]
+
+
+def test_a_query_that_the_disk_refuses_is_to_be_tried_again(store: Store) -> None:
+    fail(store, sqlite3.OperationalError("disk I/O error"))
+    with pytest.raises(RetryLaterError, match="could not be read: disk I/O error"):
+        store.rows("SELECT * FROM batches")
+    with pytest.raises(RetryLaterError, match="could not be read: disk I/O error"):
+        store.row("SELECT * FROM batches")
+
+
+def test_a_damage_said_in_passing_is_not_believed(store: Store) -> None:
+    fail(store, sqlite3.DatabaseError("database disk image is malformed"))
+    with pytest.raises(RetryLaterError, match="just now"):
+        store.row("SELECT * FROM batches")
+    with pytest.raises(RetryLaterError, match="just now"), store.transaction():
+        pass
+
+
+def test_a_damage_that_is_there_stops_the_daemon_and_says_the_way_out(store: Store, tmp_path: Path) -> None:
+    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    path = tmp_path / "state.sqlite3"
+    path.write_bytes(b"no ledger" + path.read_bytes()[9:])
+    fail(store, sqlite3.DatabaseError("file is not a database"))
+    with pytest.raises(HaltError, match="Restore it from a backup"):
+        store.rows("SELECT * FROM batches")
+
+
+def test_a_mistake_of_ours_is_no_fault_of_the_machine(store: Store) -> None:
+    fail(store, sqlite3.ProgrammingError("wrong number of values"))
+    with pytest.raises(sqlite3.ProgrammingError):
+        store.rows("SELECT * FROM batches")
