@@ -21,6 +21,7 @@ from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.chain import Chain
 from daemon.scheduling.clock import utc_now
 from daemon.scheduling.jobs import Jobs
+from daemon.scheduling.lanes import Lanes
 from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
 from daemon.scheduling.rebuilder import Rebuilder
@@ -82,6 +83,7 @@ class Parts:
                 workers=self.workers,
                 backoff=self.backoff,
                 rebuilder=rebuilder,
+                lanes=Lanes(),
                 grace=grace,
                 incomplete_wait=settings.incomplete_wait,
             ),
@@ -127,7 +129,7 @@ class Parts:
         self.chain.wake_all()
 
     def stop(self) -> None:
-        """Claim nothing more, finish the running hops, close the ledger."""
+        """Claim nothing more, finish the running climbs, close the ledger."""
         self.intake.stop()
         self.jobs.stop()
         self.workers.stop(self._settings.shutdown_grace)

@@ -1,7 +1,7 @@
 """The daemon as a whole: builds every part, starts and stops them in order, and watches that they are well.
 
 The only module that knows all rooms. Called by the commands `run` and `drain`. Stopping is the reverse of
-starting: take nothing new, finish the running hops, hand back the rest (the ledger keeps it), close the
+starting: take nothing new, finish the running climbs, hand back the rest (the ledger keeps it), close the
 ledger, let the lock go.
 """
 

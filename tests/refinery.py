@@ -15,6 +15,7 @@ from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 from daemon.landing.claims import Claims, ReadyFile
 from daemon.scheduling.backoff import Backoff
+from daemon.scheduling.lanes import Lanes
 from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
 from daemon.scheduling.rebuilder import Rebuilder
@@ -24,17 +25,23 @@ from daemon.scheduling.workers import WorkerDiedError, WorkerPool
 HOPS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
 
-class _Inline:
-    """Does in this process what a worker would do; the next `deaths` calls end as those of a worker that died do."""
+class Inline:
+    """Does in this process what a worker would do.
+
+    The next `deaths` calls end as those of a worker that died do; `meanwhile` happens before an answer is heard.
+    """
 
     def __init__(self) -> None:
         self.deaths = 0
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def call(self, work: Callable[[Any], Any], task: Any) -> Any:
         if self.deaths:
             self.deaths -= 1
             raise WorkerDiedError("the worker process died (exit code -9)")
-        return work(task)
+        answer = work(task)
+        self.meanwhile()
+        return answer
 
 
 @dataclass
@@ -48,9 +55,9 @@ class Refinery:
             folder.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger.open(self.layout.ledger)
         self.contracts = ContractStore(self.layout.contracts)
-        self.workers = _Inline()
+        self.workers = Inline()
         workers = cast("WorkerPool", self.workers)
-        backoff = Backoff(1.0, 1.0, time.monotonic)
+        self.backoff = backoff = Backoff(1.0, 1.0, time.monotonic)
         self.rebuilder = Rebuilder(
             ledger=self.ledger,
             layout=self.layout,
@@ -58,13 +65,15 @@ class Refinery:
             workers=workers,
             grace=timedelta(0),
         )
-        self._promoter = Promoter(
+        self.lanes = Lanes()
+        self.promoter = Promoter(
             ledger=self.ledger,
             layout=self.layout,
             contracts=self.contracts,
             workers=workers,
             backoff=backoff,
             rebuilder=self.rebuilder,
+            lanes=self.lanes,
             grace=timedelta(0),
             incomplete_wait=0,
         )
@@ -100,10 +109,14 @@ class Refinery:
         return batch
 
     def climb(self, key: TableKey, *hops: Layer) -> None:
-        """Carry what is due up these hops, all of them unless told."""
+        """Carry what is due up these hops, and no further; all of them unless told."""
+        others = [hop for hop in HOPS if hop not in (hops or HOPS)]
+        for hop in others:
+            assert self.lanes.take(key, hop)
         for hop in hops or HOPS:
-            while self._promoter.step(key, hop).published:
+            while self.promoter.step(key, hop).published:
                 pass
+        self.lanes.leave(key, others)
 
     def settle(self, key: TableKey) -> None:
         """Bring settled files to rest, and gold models up to date."""

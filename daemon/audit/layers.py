@@ -107,7 +107,8 @@ class LayerAudit:
         """A hop that was cut short may have published its file: the next start removes it, so it must be told."""
         self._uncommitted = {
             (layer, key.real, f"{batch_id}.parquet")
-            for key, layer, batch_id in self._inventory.planned()
+            for key, target, batch_id in self._inventory.planned()
+            for layer in (target, *target.all_above)
             if f"{batch_id}.parquet" not in self._names[layer, key.real]
         }
 

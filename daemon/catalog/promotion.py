@@ -4,7 +4,7 @@ A *promotion* is a planned hop of a batch, an *outcome* what one attempt did, in
 a disk.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -127,6 +127,24 @@ class PromotionTask:
 
 
 @dataclass(frozen=True, slots=True)
+class Climb:
+    """A promotion of one batch, and the hops above it with which the same call goes on while all goes well.
+
+    Every hop has its own durable file, record and commit. `above`: the hops' tasks from below to above, complete but for
+    what the hop below them makes known (see `following`). `contract` is the table's, without what was learned of it.
+    """
+
+    task: PromotionTask
+    contract: Contract
+    above: tuple[PromotionTask, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[PromotionTask, ...]:
+        """The hops from below to above."""
+        return (self.task, *self.above)
+
+
+@dataclass(frozen=True, slots=True)
 class FileOutcome:
     """What became of one dropped file.
 
@@ -208,3 +226,29 @@ class ModelTask:
     contract: Contract
     inputs: tuple[ModelInput, ...]
     generation: int
+
+
+def following(
+    climb: Climb, below: PromotionTask, outcome: PromotionOutcome, above: PromotionTask
+) -> PromotionTask | None:
+    """The task `above` of a climb, complete, now that `below` gave `outcome`; None where the climb has to end.
+
+    It ends where no row is left, and where the table has to change as a whole: newer rows took the place of older ones, or
+    a delivery teaches other types. The worker asks this to go on, and the parent to commit what came of it.
+    """
+    source = outcome.items[0].layer_file
+    if source is None or outcome.rewritten:
+        return None
+    columns, contract = below.columns, below.contract
+    if below.target is Layer.STAGED:
+        columns, changes = below.columns.merged(dict(outcome.items[0].delivered), climb.contract.bronze)
+        contract = columns.under(climb.contract)
+        if contract.learns and any(change.kind == "type" for change in changes):
+            return None
+    return replace(
+        above,
+        items=(replace(above.items[0], source=source),),
+        source_generation=below.generation,
+        contract=contract,
+        columns=columns,
+    )

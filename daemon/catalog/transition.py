@@ -31,6 +31,12 @@ class Layer(StrEnum):
         return order[place] if place < len(order) else None
 
     @property
+    def all_above(self) -> "tuple[Layer, ...]":
+        """The layers above, from below to above."""
+        order = list(Layer)
+        return tuple(order[order.index(self) + 1 :])
+
+    @property
     def below(self) -> "Layer":
         """The layer this one is made from. Raises ValueError for landing."""
         order = list(Layer)

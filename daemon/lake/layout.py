@@ -48,6 +48,11 @@ class Layout:
         """Where what was set aside of a table lies."""
         return self.data / "quarantine" / key.domain / key.real.table
 
+    def quarantine_file(self, key: TableKey, layer: Layer, batch_id: str, generation: int) -> Path:
+        """Where the records of a batch lie that did not reach `layer`; a rebuild's lie beside the published ones."""
+        mark = f".g{generation}" if key.is_shadow else ""
+        return self.quarantine(key) / f"{batch_id}-{layer}{mark}.parquet"
+
     def undone(self, key: TableKey) -> Path:
         """Where the rows of a table's deliveries lie that were taken back, until they are wanted again."""
         return self.data / ".undone" / key.domain / key.real.table

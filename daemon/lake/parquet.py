@@ -26,6 +26,28 @@ very repetitive text it is 9 % faster for 3 % more bytes."""
 _GROUP: Final = 1 << 17
 """Rows of a row group. Equal ones cost nothing, and make for few kinds of label columns in `relabel`."""
 
+_FAITHFUL: Final = frozenset(
+    {
+        pl.String,
+        pl.Int8,
+        pl.Int16,
+        pl.Int32,
+        pl.Int64,
+        pl.UInt8,
+        pl.UInt16,
+        pl.UInt32,
+        pl.UInt64,
+        pl.Float32,
+        pl.Float64,
+        pl.Boolean,
+        pl.Decimal,
+        pl.Date,
+        pl.Datetime,
+        pl.Binary,
+    }
+)
+"""Types that come back from a file as they were written; nested and rare ones are not looked into."""
+
 
 class PendingParquet:
     """A file on its way to `final`; until `publish`, readers see nothing of it."""
@@ -34,16 +56,25 @@ class PendingParquet:
         self.final = final
         self.temporary = temporary
         self._mode = mode
+        self._held: pl.DataFrame | None = None
 
-    def sink(self, lf: pl.LazyFrame) -> int:
-        """Stream `lf` into the temporary file, over an earlier sink's; return the rows its footer tells.
+    def sink(self, lf: pl.LazyFrame, *, hold: bool = False) -> int:
+        """Write `lf` into the temporary file, over an earlier sink's; return its rows.
 
-        Raises RetryLaterError when the machine is at fault. What the data makes Polars raise passes through,
+        With `hold` the rows are few: they are made in memory and stay there for whoever reads `rows`; else they are
+        streamed. Raises RetryLaterError when the machine is at fault. What the data makes Polars raise passes through,
         such as an OSError without errno for a damaged compressed source.
         """
-        with self._blaming():
-            _write(lf, self.temporary)
-            return count_rows(self.temporary)
+        self._held, count = self._written(self.temporary, lf, hold=hold)
+        return count
+
+    def rewrite(self, left: pl.LazyFrame) -> int:
+        """Write the file once more, with the rows that are `left` of it and are read from it; return how many."""
+        with temporary_beside(self.final) as again:
+            held, count = self._written(again, left, hold=self._held is not None)
+            again.replace(self.temporary)
+        self._held = held
+        return count
 
     def relabel(self, source: Path, labels: pl.DataFrame) -> int:
         """Write the rows of the layer file `source` with other labels, as `sink` does; return how many they are.
@@ -54,6 +85,16 @@ class PendingParquet:
             relabel(source, self.temporary, labels, _write)
             return count_rows(self.temporary)
 
+    def _written(self, path: Path, lf: pl.LazyFrame, *, hold: bool) -> tuple[pl.DataFrame | None, int]:
+        with self._blaming():
+            if not hold:
+                _write(lf, path)
+                return None, count_rows(path)
+            held = lf.collect(engine="in-memory")
+            _write(held.lazy(), path)
+        # what may not come back from the file as it is here is read from the file, as it would be later
+        return held if all(kind.base_type() in _FAITHFUL for kind in held.dtypes) else None, held.height
+
     @contextmanager
     def _blaming(self) -> Iterator[None]:
         try:
@@ -62,6 +103,18 @@ class PendingParquet:
             if is_machine_fault(error):
                 raise _retry(self.final, error) from error
             raise
+
+    @property
+    def rows(self) -> pl.LazyFrame:
+        """What was written: from memory where it was held there, else from the file, wherever that is by now."""
+        if self._held is not None:
+            return self._held.lazy()
+        return pl.scan_parquet(self.temporary if self.temporary.exists() else self.final, glob=False)
+
+    @property
+    def content(self) -> Path | pl.LazyFrame:
+        """What the layer above reads once this is published: the rows where they are held, else the file."""
+        return self.final if self._held is None else self._held.lazy()
 
     def publish(self, batch_id: str, rows: int) -> LayerFile:
         """Sync, rename and sync the folder; return what the ledger wants to know of the file.

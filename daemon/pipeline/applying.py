@@ -14,7 +14,6 @@ from polars.exceptions import PanicException
 from daemon.errors import ContractError, MedalliondError, RejectDataError, RetryLaterError, is_machine_fault
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW
 from daemon.pipeline.transforms import Transform, where
-from daemon.pipeline.writing import scan
 
 Refine = Callable[[pl.LazyFrame], pl.LazyFrame]
 
@@ -64,13 +63,13 @@ def _fails_on_nothing(source: pl.LazyFrame, refine: Refine) -> bool:
     return False
 
 
-def refuse_made_rows(source: pl.LazyFrame, written: Path, rows: int, rows_in: int, what: str) -> None:
-    """Raise ContractError if a written file has rows that were not in the source, or a source row twice."""
+def refuse_made_rows(source: pl.LazyFrame, written: pl.LazyFrame, rows: int, rows_in: int, what: str) -> None:
+    """Raise ContractError if what was `written` has rows that were not in the source, or a source row twice."""
     if rows == 0:
         return
     distinct = rows
     if rows <= rows_in:
-        row_ids = scan(written).select(pl.struct(SOURCE_FILE, SOURCE_ROW).n_unique())
+        row_ids = written.select(pl.struct(SOURCE_FILE, SOURCE_ROW).n_unique())
         distinct = int(row_ids.collect().item())
     if rows > rows_in or distinct < rows:
         raise ContractError(
@@ -78,7 +77,7 @@ def refuse_made_rows(source: pl.LazyFrame, written: Path, rows: int, rows_in: in
             "them; join and unnest in a gold model instead"
         )
     ids = [SOURCE_FILE, SOURCE_ROW]
-    strange = scan(written).select(ids).join(source.select(ids), on=ids, how="anti", nulls_equal=True)
+    strange = written.select(ids).join(source.select(ids), on=ids, how="anti", nulls_equal=True)
     if strange.select(pl.len()).collect().item():
         raise ContractError(
             f"{what} changes {SOURCE_FILE} or {SOURCE_ROW}: leave them as they are, they tell where a row is from"

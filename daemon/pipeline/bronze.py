@@ -5,7 +5,6 @@ A value that does not cast takes its record to quarantine; nothing is nulled in 
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import polars as pl
 
@@ -16,7 +15,7 @@ from daemon.lake.parquet import writing
 from daemon.pipeline.casting import Cast, cast_column, learned_cast, target_type
 from daemon.pipeline.provenance import PROVENANCE, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
-from daemon.pipeline.writing import OURS, as_quarantine, data_errors, publish, scan, set_records_aside
+from daemon.pipeline.writing import OURS, Source, as_quarantine, data_errors, publish, scan, set_records_aside
 from daemon.readers.jsontext import decode, staged
 
 RESCUED = "_rescued"
@@ -43,8 +42,8 @@ class BronzeLayer:
         self._columns = columns or TableColumns()
         self._learns = learns
 
-    def promote(self, source: Path, rows_in: int, place: Place) -> LayerResult:
-        """Promote the staged file `source` of `rows_in` rows.
+    def promote(self, source: Source, rows_in: int, place: Place) -> LayerResult:
+        """Promote the staged rows of `source`, `rows_in` of them.
 
         Raises ContractError, RejectDataError, RetryLaterError.
         """
@@ -53,7 +52,9 @@ class BronzeLayer:
             renamed = self._renamed(self._unnested(self._fitted(staged)))
             casts = self._casts(renamed.collect_schema())
             typed = _typed(renamed, casts, self._missing(renamed.collect_schema()))
-            rows = pending.sink(update_layer_column(typed, place.layer, ingested_at=place.planned_at))
+            rows = pending.sink(
+                update_layer_column(typed, place.layer, ingested_at=place.planned_at), hold=place.hold
+            )
             rejected: Mapping[tuple[str, str], int] = {}
             if rows < rows_in:
                 rejected = set_records_aside(place, _failing(renamed, casts))
@@ -64,6 +65,7 @@ class BronzeLayer:
             rows_out=rows,
             path=place.path if published else None,
             file=published,
+            content=pending.content if published else None,
             rejected=rejected,
             quarantine_path=place.quarantine_path if rejected else None,
         )

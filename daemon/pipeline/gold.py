@@ -16,7 +16,7 @@ from daemon.pipeline.applying import apply_all, blaming, refuse_made_rows
 from daemon.pipeline.provenance import PROVENANCE, labels, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.transforms import Transform
-from daemon.pipeline.writing import publish, scan
+from daemon.pipeline.writing import Source, publish, scan
 
 _SELECT = re.compile(r"\s*SELECT\s+(?!DISTINCT\b)", re.IGNORECASE)
 
@@ -37,20 +37,22 @@ class GoldLayer:
         self._origin = origin
         self._folder = folder
 
-    def promote(self, source: Path, rows_in: int, place: Place) -> LayerResult:
-        """Promote the silver file `source` of `rows_in` rows.
+    def promote(self, source: Source, rows_in: int, place: Place) -> LayerResult:
+        """Promote the silver rows of `source`, `rows_in` of them.
 
         Raises ContractError, RejectDataError, RetryLaterError.
         """
         silver = scan(source)
         what = f"{self._origin}: gold"
         with blaming(silver, self._derived, what, self._folder), writing(place.path) as pending:
+            labelled = update_layer_column(self._derived(silver), place.layer, ingested_at=place.planned_at)
             if self._sql or self._transforms:
-                derived = self._derived(silver)
-                rows = pending.sink(update_layer_column(derived, place.layer, ingested_at=place.planned_at))
-                refuse_made_rows(silver, pending.temporary, rows, rows_in, what)
-            else:
+                rows = pending.sink(labelled, hold=place.hold)
+                refuse_made_rows(silver, pending.rows, rows, rows_in, what)
+            elif isinstance(source, Path):
                 rows = pending.relabel(source, labels(place.layer, ingested_at=place.planned_at))
+            else:
+                rows = pending.sink(labelled, hold=True)
             file = publish(pending, place, rows)
         return LayerResult(
             batch_id=place.batch_id,
@@ -58,6 +60,7 @@ class GoldLayer:
             rows_out=rows,
             path=place.path if file else None,
             file=file,
+            content=pending.content if file else None,
             rows_filtered=rows_in - rows,
         )
 

@@ -7,7 +7,6 @@ rest, so that most columns of text cost nothing.
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import polars as pl
 
@@ -21,7 +20,6 @@ from daemon.catalog.columns import (
     Candidates,
 )
 from daemon.pipeline.provenance import PROVENANCE
-from daemon.pipeline.writing import scan
 
 _SAMPLE = 100
 _INT = r"^(0|-?[1-9]\d{0,14})$"
@@ -63,12 +61,11 @@ _LOOKS = {
 """How a value must look to allow a candidate at all: all candidates of a column of text, before one is tested."""
 
 
-def learn(staged: Path, known: Mapping[str, Candidates]) -> dict[str, Candidates]:
-    """The candidates of every column of a staged file but provenance, in its order.
+def learn(frame: pl.LazyFrame, known: Mapping[str, Candidates]) -> dict[str, Candidates]:
+    """The candidates of every column of staged rows but provenance, in its order.
 
     `known` are those of earlier deliveries: what they rule out is not looked for again. None: no value yet.
     """
-    frame = scan(staged)
     schema = frame.collect_schema()
     columns = [name for name in schema.names() if name not in PROVENANCE]
     texts = [name for name in columns if schema[name] == pl.String]

@@ -1,27 +1,30 @@
-"""One promotion in a worker: the task's batches through the layer it names, and the transition record of each.
+"""Promotions in a worker: a climb's batch through one layer after the other, and the transition record of each hop.
 
 Called by scheduling/tasks.py. Publishes files; touches neither ledger nor lineage: the caller commits, then
 writes lineage.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
+
+from polars.exceptions import PanicException
 
 from daemon.catalog.columns import Candidates
 from daemon.catalog.identity import new_id
 from daemon.catalog.promotion import (
     BatchOutcome,
+    Climb,
     FileOutcome,
     LayerFile,
     ModelTask,
     PromotionItem,
     PromotionOutcome,
     PromotionTask,
+    following,
 )
 from daemon.catalog.transition import Layer, LayerTransitionLog, SourceFile
-from daemon.lake.generations import build_next
+from daemon.lake.generations import build_next, ensure_generation
 from daemon.lake.layout import Layout
 from daemon.pipeline.bronze import BronzeLayer
 from daemon.pipeline.dedup import Published
@@ -33,13 +36,42 @@ from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.silver import Rewritten, SilverLayer
 from daemon.pipeline.staged import Known, StagedLayer
 from daemon.pipeline.transforms import load_transforms
-from daemon.pipeline.writing import columns_of, flat
+from daemon.pipeline.writing import Source, columns_of, flat, scan
 
 Clock = Callable[[], datetime]
 
+_HELD_ROWS = 50_000
+_HELD_BYTES = 4_000_000
+"""Rows and bytes of a layer file up to which it is read into memory and stays there for the hops above."""
+
+
+def climb(plan: Climb, clock: Clock) -> tuple[PromotionOutcome, ...]:
+    """Carry a batch up, hop by hop, as far as the plan goes and all goes well; returns an outcome for each hop done.
+
+    Raises ContractError, RejectDataError, RetryLaterError for the first hop. What hinders a later one only ends the climb:
+    that hop is due then, meets it again by itself, and is answered as any other.
+    """
+    hop = _Promotion(plan.task, clock)
+    hop.prepare()
+    outcomes = [hop.run()]
+    for above in plan.above:
+        task = following(plan, hop.task, outcomes[-1], above)
+        if task is None:
+            break
+        hop = _Promotion(task, clock, hop.content)
+        try:
+            hop.prepare()
+            outcomes.append(hop.run())
+        except (Exception, PanicException):  # noqa: BLE001 - whatever it is, the hop's own attempt answers it
+            break
+    return tuple(outcomes)
+
 
 def promote(task: PromotionTask, clock: Clock) -> PromotionOutcome:
-    """Carry the task's batches into its target layer. Raises ContractError, RejectDataError, RetryLaterError."""
+    """Carry the task's batches into its target layer, where the folder is there.
+
+    Raises ContractError, RejectDataError, RetryLaterError.
+    """
     return _Promotion(task, clock).run()
 
 
@@ -49,30 +81,39 @@ def refresh_model(task: ModelTask, clock: Clock) -> BatchOutcome:
 
 
 class _Promotion:
-    """The task, and what every step of it needs."""
+    """The task, and what every step of it needs.
 
-    def __init__(self, task: PromotionTask, clock: Clock) -> None:
-        self._task = task
+    `below` is what its batch's source file holds, from memory or from the file itself; `content` what the hop made of it.
+    """
+
+    def __init__(self, task: PromotionTask, clock: Clock, below: Source | None = None) -> None:
+        self.task = task
         self._clock = clock
+        self._below = below
+        self.content: Source | None = None
         self._layout = Layout(task.root)
         self._started = clock()
 
+    def prepare(self) -> None:
+        """See that the folder and its link are there. Raises OSError."""
+        ensure_generation(self._layout, self.task.target, self.task.key, self.task.generation)
+
     def run(self) -> PromotionOutcome:
-        if self._task.target is Layer.STAGED:
-            return self._single(self._staged(self._task.items[0]))
-        if self._task.target is Layer.BRONZE:
-            return self._single(self._bronze(self._task.items[0]))
-        if self._task.target is Layer.SILVER:
-            return self._silver(self._task.items[0])
+        if self.task.target is Layer.STAGED:
+            return self._single(self._staged(self.task.items[0]))
+        if self.task.target is Layer.BRONZE:
+            return self._single(self._bronze(self.task.items[0]))
+        if self.task.target is Layer.SILVER:
+            return self._silver(self.task.items[0])
         return self._gold()
 
     def _single(self, outcome: BatchOutcome) -> PromotionOutcome:
-        return PromotionOutcome((outcome,), generation=self._task.generation)
+        return PromotionOutcome((outcome,), generation=self.task.generation)
 
     def _staged(self, item: PromotionItem) -> BatchOutcome:
         place = self._place(item)
-        layer = StagedLayer(self._task.contract.reader)
-        known = Known(self._task.known_hashes, self._task.known_names, self._task.incomplete_since)
+        layer = StagedLayer(self.task.contract.reader)
+        known = Known(self.task.known_hashes, self.task.known_names, self.task.incomplete_since)
         staged = layer.promote(item.sources, place, known)
         sources = dropped_sources(item.sources, staged.files, staged.notes)
         outcome = self._outcome(item, place, staged.layer, sources, files=staged.files)
@@ -80,29 +121,31 @@ class _Promotion:
             outcome,
             columns=staged.columns,
             headers=tuple(staged.headers.items()),
-            delivered=self._delivered(staged.layer.path),
+            delivered=self._delivered(staged.layer.content, staged.columns),
         )
 
-    def _delivered(self, path: Path | None) -> tuple[tuple[str, Candidates], ...]:
+    def _delivered(
+        self, content: Source | None, columns: Iterable[tuple[str, str]]
+    ) -> tuple[tuple[str, Candidates], ...]:
         """The columns that were staged, with what their values allow; text where types are declared."""
-        if path is None:
+        if content is None:
             return ()
-        if not self._task.contract.learns:
-            return tuple((name, frozenset[str]()) for name, _ in columns_of(path))
-        known = {name: state.candidates for name, state in self._task.columns.columns.items()}
-        return tuple(learn(path, known).items())
+        if not self.task.contract.learns:
+            return tuple((name, frozenset[str]()) for name, _ in columns)
+        known = {name: state.candidates for name, state in self.task.columns.columns.items()}
+        return tuple(learn(scan(content), known).items())
 
     def _bronze(self, item: PromotionItem) -> BatchOutcome:
-        contract = self._task.contract
-        layer = BronzeLayer(contract.bronze, contract.origin, self._task.columns, learns=contract.learns)
+        contract = self.task.contract
+        layer = BronzeLayer(contract.bronze, contract.origin, self.task.columns, learns=contract.learns)
         source = _source(item)
         place = self._place(item)
-        result = layer.promote(self._source_path(source), source.rows, place)
+        result = layer.promote(self._rows(source), source.rows, place)
         casts = tuple(f"cast:{column}" for column in contract.bronze.cast)
         return self._outcome(item, place, result, (layer_source(place, source),), casts)
 
     def _silver(self, item: PromotionItem) -> PromotionOutcome:
-        task, contract = self._task, self._task.contract
+        task, contract = self.task, self.task.contract
         transforms = load_transforms(contract.silver.transforms, self._layout.transforms, contract.origin)
         layer = SilverLayer(
             contract.silver,
@@ -120,7 +163,7 @@ class _Promotion:
             else None
         )
         place = self._place(item)
-        result = layer.promote(self._source_path(source), source.rows, place, published)
+        result = layer.promote(self._rows(source), source.rows, place, published)
         sources = (layer_source(place, source),)
         outcome = self._outcome(item, place, result.layer, sources, contract.silver.transforms)
         return PromotionOutcome(
@@ -132,7 +175,7 @@ class _Promotion:
 
     def _rewritten(self, to: Place, change: Rewritten) -> BatchOutcome:
         """The transition of an older batch anew: the rows it lost to a newer one are deduplicated rows."""
-        before = self._task.published_transitions[self._task.published.index(change.old)]
+        before = self.task.published_transitions[self.task.published.index(change.old)]
         rows = change.new.rows if change.new else 0
         log = before.model_copy(
             update={
@@ -151,7 +194,7 @@ class _Promotion:
 
     def _gold(self) -> PromotionOutcome:
         """Promote the batches of a group; if one of them replaces a file, into the next generation, together."""
-        task = self._task
+        task = self.task
         generation = task.generation
         replaced = {item.replaces.name for item in task.items if item.replaces}
         if replaced:
@@ -170,19 +213,32 @@ class _Promotion:
             if item.source is None:  # every row of it was superseded: it has nothing in gold any more
                 outcomes.append(self._outcome(item, place, LayerResult(item.batch_id, 0, 0, None, None), ()))
                 continue
-            result = layer.promote(self._source_path(item.source), item.source.rows, place)
+            result = layer.promote(self._rows(item.source), item.source.rows, place)
             outcomes.append(self._outcome(item, place, result, (layer_source(place, item.source),), applied))
         return PromotionOutcome(tuple(outcomes), generation=generation)
 
     def _place(self, item: PromotionItem, generation: int | None = None) -> Place:
-        task = self._task
+        task = self.task
         number = generation or task.generation
         name = f"{item.batch_id}.g{number}.parquet" if item.replaces else f"{item.batch_id}.parquet"
-        return Place(self._layout, task.key, task.target, item.batch_id, number, item.planned_at, name)
+        return Place(
+            self._layout,
+            task.key,
+            task.target,
+            item.batch_id,
+            number,
+            item.planned_at,
+            name,
+            hold=item.source is None or _is_small(item.source),
+        )
 
-    def _source_path(self, source: LayerFile) -> Path:
-        task = self._task
-        return self._layout.generation(task.target.below, task.key, task.source_generation) / source.name
+    def _rows(self, source: LayerFile) -> Source:
+        """The rows of the layer below; few ones are read once, however often they are looked at."""
+        if self._below is not None:
+            return self._below
+        task = self.task
+        path = self._layout.generation(task.target.below, task.key, task.source_generation) / source.name
+        return scan(path).collect(engine="in-memory").lazy() if _is_small(source) else path
 
     def _outcome(
         self,
@@ -199,14 +255,19 @@ class _Promotion:
             started_at=self._started,
             completed_at=self._clock(),
             number=item.attempt,
-            contract_version=self._task.contract.version,
+            contract_version=self.task.contract.version,
             supersedes=item.supersedes,
-            replays=self._task.replays,
+            replays=self.task.replays,
         )
+        self.content = result.content
         log = transition(place, result, attempt, sources, applied=applied, files=files)
         quarantine = self._layout.relative(result.quarantine_path) if result.quarantine_path else None
-        columns = columns_of(result.path) if result.path else ()
+        columns = columns_of(result.content) if result.content is not None else ()
         return BatchOutcome(log, result.file, files, quarantine, flat(result.rejected), columns)
+
+
+def _is_small(source: LayerFile) -> bool:
+    return source.rows <= _HELD_ROWS and source.size <= _HELD_BYTES
 
 
 def _source(item: PromotionItem) -> LayerFile:

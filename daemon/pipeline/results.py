@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import polars as pl
+
 from daemon.catalog.promotion import LayerFile, TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
@@ -12,7 +14,10 @@ from daemon.lake.layout import Layout
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one batch goes: the file `name` in a generation of a layer, stamped with `planned_at` as `_ingested_at`."""
+    """Where one batch goes: the file `name` in a generation of a layer, stamped with `planned_at` as `_ingested_at`.
+
+    `hold`: its rows are few, and are held in memory for the layer above.
+    """
 
     layout: Layout
     key: TableKey
@@ -21,6 +26,7 @@ class Place:
     generation: int
     planned_at: datetime
     name: str
+    hold: bool = False
 
     @property
     def path(self) -> Path:
@@ -30,16 +36,15 @@ class Place:
     @property
     def quarantine_path(self) -> Path:
         """The Parquet file for records that do not get there."""
-        mark = f".g{self.generation}" if self.key.is_shadow else ""  # beside the published one
-        return self.layout.quarantine(self.key) / f"{self.batch_id}-{self.layer}{mark}.parquet"
+        return self.layout.quarantine_file(self.key, self.layer, self.batch_id, self.generation)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerResult:
     """One batch in one layer: where it is and what became of its rows, so that nobody counts twice.
 
-    `path` and `file` are None when no row was left to publish. `rejected` counts quarantined rows by rule and
-    source file.
+    `path`, `file` and `content` (the rows where they are held, else the file) are None when no row was left to publish.
+    `rejected` counts quarantined rows by rule and source file.
     """
 
     batch_id: str
@@ -47,6 +52,7 @@ class LayerResult:
     rows_out: int
     path: Path | None
     file: LayerFile | None
+    content: Path | pl.LazyFrame | None = None
     rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     quarantine_path: Path | None = None
     rows_deduplicated: int = 0

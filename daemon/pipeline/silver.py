@@ -20,7 +20,15 @@ from daemon.pipeline.dedup import Losers, Published, keep_one_per_key, losers, w
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.transforms import Transform
-from daemon.pipeline.writing import DATA_ERRORS, OURS, as_quarantine, publish, scan, set_records_aside
+from daemon.pipeline.writing import (
+    DATA_ERRORS,
+    OURS,
+    Source,
+    as_quarantine,
+    publish,
+    scan,
+    set_records_aside,
+)
 
 _FATE = f"{OURS}fate"
 _KEPT = "kept"
@@ -69,9 +77,9 @@ class SilverLayer:
         self._released = released
 
     def promote(
-        self, source: Path, rows_in: int, place: Place, published: Published | None = None
+        self, source: Source, rows_in: int, place: Place, published: Published | None = None
     ) -> SilverResult:
-        """Promote the bronze file `source` of `rows_in` rows; with `published`, keys are unique across batches.
+        """Promote the bronze rows of `source`, `rows_in` of them; with `published`, keys are unique across batches.
 
         Raises ContractError, RejectDataError, RetryLaterError.
         """
@@ -80,7 +88,7 @@ class SilverLayer:
             with blaming(bronze, self._kept, f"{self._origin}: silver", self._folder):
                 judged = self._refined(bronze)
                 valid = update_layer_column(self._valid(judged), place.layer, ingested_at=place.planned_at)
-                rows = self._sink(pending, valid, bronze, rows_in)
+                rows = self._sink(pending, valid, bronze, rows_in, hold=place.hold)
                 fates = {_KEPT: rows} if rows == rows_in else self._count_fates(judged)
                 self._refuse_failed(judged, fates)
                 rejected = self._set_aside(judged, place) if _sum(fates, "quarantine:") else {}
@@ -92,11 +100,12 @@ class SilverLayer:
             rows_out=rows,
             path=place.path if file else None,
             file=file,
+            content=pending.content if file else None,
             rejected=rejected,
             quarantine_path=place.quarantine_path if rejected else None,
             rows_deduplicated=fates.get(_KEPT, 0) - rows,
             rows_filtered=rows_in - sum(fates.values()) + _sum(fates, "drop:"),
-            warnings=self._warnings(place.path) if file else (),
+            warnings=self._warnings(pending.rows) if file else (),
         )
         return SilverResult(result, place.generation, rewritten)
 
@@ -136,16 +145,24 @@ class SilverLayer:
     def _valid(self, judged: pl.LazyFrame) -> pl.LazyFrame:
         return (judged.filter(pl.col(_FATE) == _KEPT) if self._judges() else judged).drop(_FATE)
 
-    def _sink(self, pending: PendingParquet, valid: pl.LazyFrame, bronze: pl.LazyFrame, rows_in: int) -> int:
+    def _sink(
+        self,
+        pending: PendingParquet,
+        valid: pl.LazyFrame,
+        bronze: pl.LazyFrame,
+        rows_in: int,
+        *,
+        hold: bool,
+    ) -> int:
         """Write the valid rows, one per key; returns how many."""
         if not self._transforms:
-            return pending.sink(self._one_per_key(valid))
-        rows = pending.sink(valid)
-        refuse_made_rows(bronze, pending.temporary, rows, rows_in, f"{self._origin}: silver.transforms")
+            return pending.sink(self._one_per_key(valid), hold=hold)
+        rows = pending.sink(valid, hold=hold)
+        refuse_made_rows(bronze, pending.rows, rows, rows_in, f"{self._origin}: silver.transforms")
         if (
             self._rules.dedup and rows
-        ):  # from the file: what transforms make may come in another order next time
-            rows = _sink_again(pending, self._one_per_key(scan(pending.temporary)))
+        ):  # from what was written: what transforms make may come in another order next time
+            rows = pending.rewrite(self._one_per_key(pending.rows))
         return rows
 
     def _count_fates(self, judged: pl.LazyFrame) -> dict[str, int]:
@@ -182,9 +199,9 @@ class SilverLayer:
         if rule is None or published is None or rows == 0:
             return rows, place, ()
         try:
-            lost = losers(scan(pending.temporary), published, rule)
+            lost = losers(pending.rows, published, rule)
             if lost.ours is not None:
-                rows = _sink_again(pending, without(scan(pending.temporary), lost.ours))
+                rows = pending.rewrite(without(pending.rows, lost.ours))
             if lost.theirs is None:
                 return rows, place, ()
             rewritten = _rewrite(place, published, lost)
@@ -206,15 +223,12 @@ class SilverLayer:
         reason = pl.format("not true: {}", name.replace_strict(conditions, return_dtype=pl.String))
         return set_records_aside(place, as_quarantine(failing, pl.format("check:{}", name), reason))
 
-    def _warnings(self, written: Path) -> list[str]:
+    def _warnings(self, written: pl.LazyFrame) -> list[str]:
         checks = [check for check in self._rules.checks if check.on_failure == "warn"]
         if not checks:
             return []
         counts = (
-            scan(written)
-            .select(self._fails(check).sum().alias(check.name) for check in checks)
-            .collect()
-            .row(0)
+            written.select(self._fails(check).sum().alias(check.name) for check in checks).collect().row(0)
         )
         return [
             f"check '{check.name}' is not met by {count} rows: {check.sql}"
@@ -238,14 +252,6 @@ def _rewrite(place: Place, published: Published, lost: Losers) -> tuple[Rewritte
                 rows = pending.sink(without(scan(published.folder / old.name), lost.theirs))
                 rewritten.append(Rewritten(old, pending.publish(old.batch_id, rows) if rows else None))
     return tuple(rewritten)
-
-
-def _sink_again(pending: PendingParquet, rows_left: pl.LazyFrame) -> int:
-    """Write the pending file once more, with `rows_left`, which are read from it; returns how many."""
-    with writing(pending.final) as again:
-        rows = again.sink(rows_left)
-        again.temporary.replace(pending.temporary)
-    return rows
 
 
 def _sum(fates: Mapping[str, int], prefix: str) -> int:

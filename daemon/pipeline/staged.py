@@ -23,10 +23,13 @@ from daemon.lake.durable import TEMPORARY
 from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, stamp
 from daemon.pipeline.results import LayerResult, Place
-from daemon.pipeline.writing import DATA_ERRORS, columns_of, publish, scan, set_records_aside
+from daemon.pipeline.writing import DATA_ERRORS, columns_of, publish, set_records_aside
 from daemon.readers import DamagedRecord, Delivery, Refusal, Source, read_delivery
 from daemon.readers.foreign import spoken
 from daemon.readers.headers import column_names
+
+_HELD_BYTES = 8_000_000
+"""Bytes of text up to which the rows of a batch are held in memory for the hops above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +83,8 @@ class StagedLayer:
         unknown = _fresh(files, digests, known.hashes)
         fresh = [file for file in unknown if file.name not in known.names]
         with writing(place.path) as pending:
-            delivery, rows = self._read(fresh, pending, place)
-            counts = _rows_by_file(pending.temporary) if rows else {}
+            delivery, counts = self._read(fresh, pending, place)
+            rows = sum(counts.values())
             for file in fresh:
                 _refuse_changed(file)
             damaged = (*delivery.damaged, *_refused_members(fresh, delivery.refused))
@@ -96,18 +99,22 @@ class StagedLayer:
             rows_out=rows,
             path=place.path if published else None,
             file=published,
+            content=pending.content if published else None,
             rejected=rejected,
             quarantine_path=place.quarantine_path if rejected else None,
             warnings=[f"{refusal.source}: {refusal.reason}" for refusal in delivery.refused],
         )
         notes = {**delivery.notes, **_empty_notes(outcomes, fresh, delivery)}
-        columns = columns_of(place.path) if published else _columns_without_rows(delivery)
+        columns = columns_of(pending.rows) if published else _columns_without_rows(delivery)
         return StagedResult(result, outcomes, notes, _spellings(delivery), columns)
 
     def _read(
         self, files: Sequence[ClaimedFile], pending: PendingParquet, place: Place
-    ) -> tuple[Delivery, int]:
-        """Read fast; read again carefully the files whose fast reading is not proved to have lost nothing."""
+    ) -> tuple[Delivery, dict[str, int]]:
+        """Read fast; read again carefully the files whose fast reading is not proved to have lost nothing.
+
+        Returns the rows by file, too.
+        """
         careful: frozenset[str] = frozenset()
         everything = frozenset(file.name for file in files)
         while True:
@@ -116,11 +123,11 @@ class StagedLayer:
                     options = _for_sheet(self._options, files)
                     delivery = read_delivery(_sources(files), options, Path(scratch), careful)
                     if not delivery.frames:
-                        return delivery, 0
+                        return delivery, {}
                     with beside(delivery.look) as looked:
-                        rows = pending.sink(_together(delivery, place))
+                        counts = _write(delivery, pending, place)
                     looked.result()
-                    doubtful = delivery.unproved(scan(pending.temporary)) - careful
+                    doubtful = delivery.unproved(pending.rows) - careful
             except DATA_ERRORS as error:
                 if is_machine_fault(error):
                     raise RetryLaterError(f"{place.path}: {error}") from error
@@ -128,7 +135,7 @@ class StagedLayer:
                     raise RejectDataError(f"the file cannot be read: {spoken(error)}") from error
                 doubtful = everything
             if not doubtful:
-                return delivery, rows
+                return delivery, counts
             careful |= doubtful
 
 
@@ -203,8 +210,12 @@ def _together(delivery: Delivery, place: Place) -> pl.LazyFrame:
     return stamp(rows, place.batch_id, place.layer, ingested_at=place.planned_at)
 
 
-def _rows_by_file(path: Path) -> dict[str, int]:
-    return dict(scan(path).group_by(SOURCE_FILE).len().collect().iter_rows())
+def _write(delivery: Delivery, pending: PendingParquet, place: Place) -> dict[str, int]:
+    """Write what was read; returns the rows by file."""
+    hold = place.hold and delivery.size is not None and delivery.size <= _HELD_BYTES
+    rows = pending.sink(_together(delivery, place), hold=hold)
+    counts = pending.rows.group_by(SOURCE_FILE).len().collect() if rows else pl.DataFrame()
+    return dict(counts.iter_rows())
 
 
 def _set_aside(place: Place, damaged: Sequence[DamagedRecord]) -> Mapping[tuple[str, str], int]:

@@ -21,6 +21,9 @@ from daemon.pipeline.results import Place
 DATA_ERRORS = (PolarsError, PanicException, ValueError, ArithmeticError, OSError)
 """What data can make Polars raise. PanicException is a BaseException: `except Exception` would miss it."""
 
+Source = Path | pl.LazyFrame
+"""The rows of the layer below: a layer file, or what is held of it in memory."""
+
 
 @contextmanager
 def data_errors(place: Place) -> Iterator[None]:
@@ -91,12 +94,12 @@ def as_quarantine(lf: pl.LazyFrame, rule: pl.Expr, reason: pl.Expr) -> pl.LazyFr
     )
 
 
-def columns_of(path: Path) -> tuple[tuple[str, str], ...]:
-    """The columns of a layer file and their types as text, provenance left out."""
-    schema = pl.read_parquet_schema(path)
+def columns_of(rows: Source) -> tuple[tuple[str, str], ...]:
+    """The columns of a layer's rows and their types as text, provenance left out."""
+    schema = scan(rows).collect_schema()
     return tuple((name, str(dtype)) for name, dtype in schema.items() if name not in PROVENANCE)
 
 
-def scan(path: Path) -> pl.LazyFrame:
-    """One layer file, lazily; its name is never taken for a pattern."""
-    return pl.scan_parquet(path, glob=False)
+def scan(source: Source) -> pl.LazyFrame:
+    """One layer file, lazily; its name is never taken for a pattern. What is a frame already stays one."""
+    return pl.scan_parquet(source, glob=False) if isinstance(source, Path) else source

@@ -101,6 +101,7 @@ class Delivery:
 
     `frames`: text columns (typed for Parquet, Arrow and Avro) + `_source_file` (String) + `_source_row` (Int64, the
     record's number in its file from 1, damaged records counted); to be concatenated diagonally, in this order.
+    `size`: the bytes of text that they are made of, None where that is not known beforehand.
     `notes`: per source, how it was read and why. `headers`: the original header per source, where it differs from the
     column names. `parts`, per source: the other sheets of a workbook that hold a table, to be read by
     `ReaderOptions.sheet`.
@@ -113,6 +114,7 @@ class Delivery:
     headers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     proofs: Mapping[str, Proof | LateProof] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    size: int | None = None
 
     def look(self) -> None:
         """Look at the bytes of large files, as `unproved` does: it may be done beforehand, while they are read."""

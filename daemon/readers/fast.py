@@ -28,11 +28,12 @@ class _Group:
 
 
 class FastScans:
-    """The fast-read files of one delivery, grouped by what one scan can read together."""
+    """The fast-read files of one delivery, grouped by what one scan can read together; `size` is their bytes."""
 
     def __init__(self) -> None:
         self._groups: dict[tuple[object, ...], _Group] = {}
         self.proofs: dict[str, Proof | LateProof] = {}
+        self.size = 0
 
     def offer(self, source: Source, layout: Layout, size: int) -> bool:
         """Take `source` (of `size` bytes) if its bytes promise a clean table; False sends it to the careful reader.
@@ -51,6 +52,7 @@ class FastScans:
         group.sources.append(source)
         group.records.append(proof.records if isinstance(proof, Proof) else 0)
         self.proofs[source.name] = proof
+        self.size += size
         return True
 
     def frames(self) -> Iterator[pl.LazyFrame]:

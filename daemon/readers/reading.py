@@ -62,8 +62,9 @@ class _DeliveryReader:
         readings: dict[str, Reading] = {}
         for place, source in enumerate(sources):
             readings.update(self._one(source, f"source-{place}"))
+        others = _together(readings)
         return Delivery(
-            frames=(*self._fast.frames(), *_together(readings)),
+            frames=(*self._fast.frames(), *others),
             damaged=tuple(record for reading in readings.values() for record in reading.damaged),
             refused=tuple(reading.refused for reading in readings.values() if reading.refused is not None),
             notes={name: reading.note for name, reading in readings.items() if reading.note},
@@ -72,6 +73,7 @@ class _DeliveryReader:
             },
             proofs=self._fast.proofs,
             parts={name: reading.parts for name, reading in readings.items() if reading.parts},
+            size=None if others else self._fast.size,
         )
 
     def _one(self, source: Source, stem: str, depth: int = 0) -> dict[str, Reading]:

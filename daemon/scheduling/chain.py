@@ -113,15 +113,18 @@ class Chain:
 
     def _hop(self, key: TableKey, target: Layer) -> bool:
         step = self._promoter.step(key, target)
+        for layer in step.wanted:
+            self.wake(key, layer)
         if not step.ran:
             self._retry_in_time()
             return False
-        if step.published and target.above is not None:
-            self.wake(key, target.above)
+        above = step.published[-1].above if step.published else None
+        if above is not None:
+            self.wake(key, above)
         if key.is_shadow:
             self.wake_rebuild(key.real)
             return True
-        if step.published and target in {Layer.SILVER, Layer.GOLD}:
+        if not {Layer.SILVER, Layer.GOLD}.isdisjoint(step.published):
             self.wake_models()
         if step.withdrawn:  # the batch starts again from landing, split, or was set aside
             self.wake(key, Layer.STAGED)

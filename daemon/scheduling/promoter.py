@@ -1,36 +1,45 @@
-"""One promotion, from the ledger's plan to its commit: asks what is due, sends it to a worker, makes the outcome the truth.
+"""Promotions from the ledger's plan to their commit: asks what is due, sends it to a worker, makes the outcome the truth.
 
-Called by the chain, one (table, hop) at a time. What the outcome was decides what happens: machine's fault ->
+Called by the chain, one (table, hop) at a time. A batch that nothing stands in the way of climbs several hops in one call
+of a worker; each hop is committed by itself. What the outcome was decides what happens: machine's fault ->
 again later; contract's fault -> again when the contract changes; the data's fault -> split until the file is
 found, then set it aside.
 """
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import zip_longest
 
 import structlog
 
-from daemon.catalog.columns import TableColumns
-from daemon.catalog.contract import Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger import DuePromotion, KnownContentError, Ledger, StaleSourceError
-from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTask, TableKey
+from daemon.catalog.promotion import (
+    BatchOutcome,
+    Climb,
+    PromotionOutcome,
+    PromotionTask,
+    TableKey,
+    following,
+)
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
 from daemon.events import Event
 from daemon.lake.durable import remove_leftovers
-from daemon.lake.generations import ensure_generation, point_link
+from daemon.lake.generations import point_link
 from daemon.lake.layout import Layout
 from daemon.lake.lineage import write_transition
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.clock import utc_now
-from daemon.scheduling.rebuilder import Rebuilder, contract_in_force
+from daemon.scheduling.lanes import Lanes
+from daemon.scheduling.planning import Planner
+from daemon.scheduling.rebuilder import Rebuilder
+from daemon.scheduling.recovery import remove_uncommitted
 from daemon.scheduling.tables import TableNotes
-from daemon.scheduling.tasks import promote
+from daemon.scheduling.tasks import climb
 from daemon.scheduling.workers import StoppingError, WorkerLostError, WorkerPool
 
 log = structlog.get_logger(__name__)
@@ -43,21 +52,32 @@ _DEATHS_ALONE = 2
 class Step:
     """What one step did.
 
-    `ran`: a promotion was due; `published`: it changed the target layer; `settled`: the fate of dropped files is known
+    `ran`: a promotion was due; `published`: the layers that it changed; `settled`: the fate of dropped files is known
     now; `withdrawn`: a batch was taken back; `outstanding`: the disk does not show yet what the ledger says;
-    `branched`: other tables have batches by it.
+    `branched`: other tables have batches by it; `wanted`: other steps found these layers taken by it.
     """
 
     ran: bool
-    published: bool = False
+    published: tuple[Layer, ...] = ()
     settled: bool = False
     withdrawn: bool = False
     outstanding: bool = False
     branched: bool = False
+    wanted: frozenset[Layer] = frozenset()
+
+    def then(self, above: "Step") -> "Step":
+        """Both, `above` being the next hop of a climb."""
+        return replace(
+            self,
+            published=self.published + above.published,
+            settled=self.settled or above.settled,
+            outstanding=self.outstanding or above.outstanding,
+            branched=self.branched or above.branched,
+        )
 
 
 class Promoter:
-    """Carries batches up, one hop at a time.
+    """Carries batches up.
 
     `grace` is how long a generation stays that readers may still be in, `incomplete_wait` (seconds) how long a file that
     is cut short waits in landing for its other half.
@@ -72,39 +92,67 @@ class Promoter:
         workers: WorkerPool,
         backoff: Backoff,
         rebuilder: Rebuilder,
+        lanes: Lanes,
         grace: timedelta,
         incomplete_wait: float,
     ) -> None:
         self._ledger = ledger
         self._layout = layout
-        self._contracts = contracts
         self._workers = workers
         self._backoff = backoff
         self._rebuilder = rebuilder
         self._grace = grace
-        self._incomplete_wait = incomplete_wait
         self._tables = TableNotes(layout)
+        self._lanes = lanes
+        self._planner = Planner(ledger, layout, contracts, lanes, incomplete_wait)
+        self._unclean: set[str] = set()
+        self._grounded: set[str] = set()
         self._recognised: dict[str, frozenset[str]] = {}
 
     def step(self, key: TableKey, target: Layer) -> Step:
-        """Carry out the oldest due promotion of a hop, if there is one."""
+        """Carry out the oldest due promotion of a hop, if there is one and no climb is in the way."""
+        if not self._lanes.take(key, target):
+            return Step(ran=False)
+        taken = [target]
+        try:
+            step = self._carry(key, target, taken)
+        finally:
+            wanted = self._lanes.leave(key, taken)
+        return replace(step, wanted=frozenset(wanted))
+
+    def _carry(self, key: TableKey, target: Layer, taken: list[Layer]) -> Step:
         due = self._ledger.promotions.due(key, target, self._backoff.waiting())
         if due is None:
             return Step(ran=False)
         started = utc_now()
         try:
-            task = self._task(due, contract_in_force(self._contracts, self._ledger, key))
-            outcome = self._workers.call(promote, task)
-            return self._commit(due, task, outcome)
-        except KnownContentError as error:
-            self._recognised[due.group_id] = error.hashes
-            return Step(ran=True)
-        except StaleSourceError:
-            return Step(ran=True)
+            batch_id = due.items[0].batch_id
+            self._clean(key, target, batch_id)
+            recognised = self._recognised.pop(due.group_id, frozenset())
+            plan = self._planner.plan(due, recognised, taken, climbs=batch_id not in self._grounded)
+            if plan.above:
+                self._unclean.add(batch_id)
+            outcomes = self._workers.call(climb, plan)
+            return self._commit(due, plan, outcomes)
         except StoppingError:
             return Step(ran=False)
+        except WorkerLostError as error:
+            return self._after_death(due, error, started, taken)
         except Exception as error:  # noqa: BLE001 - every kind has its answer
             return self._answer(due, error, started)
+
+    def _clean(self, key: TableKey, target: Layer, batch_id: str) -> None:
+        """Remove what a climb that came to no good end has left of a batch in `target` and above. Raises OSError."""
+        if batch_id in self._unclean:
+            for layer in (target, *target.all_above):
+                generation = self._ledger.promotions.generation(key, layer)
+                remove_uncommitted(self._layout, key, layer, generation, batch_id)
+            self._unclean.discard(batch_id)
+
+    def _give_up(self, task: PromotionTask) -> None:
+        """Take back what a climb published from a void hop on; what the disk refuses goes before the hop is done again."""
+        with suppress(OSError):
+            self._clean(task.key, task.target, task.items[0].batch_id)
 
     def _answer(self, due: DuePromotion, error: Exception, started: datetime) -> Step:
         """Do what the error asks for: again later, wait for a person, or find the file at fault."""
@@ -112,76 +160,59 @@ class Promoter:
             return self._again(due, "contract", error)
         if isinstance(error, RejectDataError):
             return self._isolate(due, error.kind, error.reason, started)
-        if isinstance(error, WorkerLostError):
-            return self._after_death(due, error, started)
         if is_machine_fault(error):
             return self._again(due, "machine", error)
         log.error(Event.PROMOTION_FAILED, **_about(due), exc_info=error)
         return self._isolate(due, "unexpected", f"{type(error).__name__}: {error}", started)
 
-    def _task(self, due: DuePromotion, contract: Contract) -> PromotionTask:
-        promotions = self._ledger.promotions
-        generation = promotions.generation(due.key, due.target)
-        ensure_generation(self._layout, due.target, due.key, generation)
-        task = PromotionTask(
-            root=self._layout.root,
-            key=due.key,
-            target=due.target,
-            items=due.items,
-            contract=contract,
-            source_generation=1
-            if due.target is Layer.STAGED
-            else promotions.generation(due.key, due.target.below),
-            generation=generation,
-            next_generation=promotions.next_generation(due.key, due.target),
-            columns=promotions.columns(due.key)
-            if due.target in {Layer.STAGED, Layer.BRONZE}
-            else TableColumns(),
-        )
-        if due.target is Layer.STAGED:
-            sources = tuple(
-                replace(file, path=self._layout.root / file.path) for file in due.items[0].sources
-            )
-            return replace(
-                task,
-                items=(replace(due.items[0], sources=sources),),
-                known_hashes=promotions.known_hashes(due.key, sources)
-                | self._recognised.pop(due.group_id, frozenset()),
-                known_names=promotions.known_names(due.key, sources)
-                if contract.landing.revisions == "reject"
-                else frozenset(),
-                incomplete_since=time.time() - self._incomplete_wait,
-                replays=self._ledger.quarantine.taken_up_again(due.key, [file.name for file in sources]),
-            )
-        dedup = contract.silver.dedup
-        if due.target is Layer.SILVER:
-            released = self._ledger.quarantine.released(due.key.real, due.items[0].batch_id)
-            task = replace(task, released=released)
-        if due.target is Layer.SILVER and dedup is not None and dedup.across_batches:
-            return replace(
-                task,
-                published=promotions.published(due.key, Layer.SILVER),
-                published_transitions=promotions.published_transitions(due.key, Layer.SILVER),
-                lower_published=promotions.published(due.key, Layer.BRONZE),
-            )
-        if any(item.replaces for item in due.items):
-            return replace(task, published=promotions.published(due.key, due.target))
-        return task
+    def _commit(self, due: DuePromotion, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> Step:
+        """Make the outcomes of a climb the truth, hop by hop; from a void one on they are due again.
 
-    def _commit(self, due: DuePromotion, task: PromotionTask, outcome: PromotionOutcome) -> Step:
-        now = utc_now()
-        done = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace)
+        Raises RetryLaterError where the ledger refuses the first.
+        """
+        task: PromotionTask | None = plan.task
+        step = Step(ran=True)
+        for outcome, above in zip_longest(outcomes, plan.above[: len(outcomes)]):
+            assert task is not None  # noqa: S101 - a climb ends where nothing follows
+            then = following(plan, task, outcome, above) if above else None
+            try:
+                step = step.then(self._commit_hop(task, outcome, then))
+            except StaleSourceError as error:
+                if isinstance(error, KnownContentError):
+                    self._recognised[due.group_id] = error.hashes
+                self._give_up(task)
+                return step
+            except RetryLaterError:
+                self._give_up(task)
+                if task is plan.task:
+                    raise
+                return step
+            task = then
         self._backoff.forget(due.group_id)
+        if task is None:
+            self._unclean.discard(due.items[0].batch_id)
+        return step
+
+    def _commit_hop(self, task: PromotionTask, outcome: PromotionOutcome, then: PromotionTask | None) -> Step:
+        """Commit one hop; `then` is the one above it, if the climb went on or was to."""
+        now = utc_now()
+        done = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace, then)
         outstanding = not self._make_visible(task, outcome)
         for batch in (*outcome.items, *outcome.rewritten):
             _tell(batch)
         for warning in outcome.warnings:
             log.warning(Event.CHECK_WARNED, domain=task.key.domain, table=task.key.table, warning=warning)
+        self._grounded.difference_update(done)
         for batch_id in done:
             log.info(Event.BATCH_COMPLETED, domain=task.key.domain, table=task.key.table, batch_id=batch_id)
-        settled = bool(done) or any(file.fate != "staged" for batch in outcome.items for file in batch.files)
-        branched = any(file.parts for batch in outcome.items for file in batch.files)
-        return Step(ran=True, published=True, settled=settled, outstanding=outstanding, branched=branched)
+        return Step(
+            ran=True,
+            published=(task.target,),
+            settled=bool(done)
+            or any(file.fate != "staged" for batch in outcome.items for file in batch.files),
+            outstanding=outstanding,
+            branched=any(file.parts for batch in outcome.items for file in batch.files),
+        )
 
     def _make_visible(self, task: PromotionTask, outcome: PromotionOutcome) -> bool:
         """Show on disk what the ledger has committed; returns False where the disk refuses: upkeep does it then."""
@@ -220,20 +251,25 @@ class Promoter:
         )
         return Step(ran=True)
 
-    def _after_death(self, due: DuePromotion, error: WorkerLostError, started: datetime) -> Step:
+    def _after_death(
+        self, due: DuePromotion, error: WorkerLostError, started: datetime, taken: Sequence[Layer]
+    ) -> Step:
+        """A worker was lost on its way into the layers `taken`; after a climb the hops are tried one by one."""
         event = error.event
         log.warning(event, **_about(due), error=str(error), files=due.file_count)
-        self._remove_leftovers(due)
-        alone = due.file_count <= 1 or due.key.is_shadow  # what a rebuild makes was read before
-        if alone and due.deaths + 1 < _DEATHS_ALONE:
+        self._remove_leftovers(due, taken)
+        self._grounded.add(due.items[0].batch_id)
+        single = due.file_count <= 1 or due.key.is_shadow  # what a rebuild makes was read before
+        if len(taken) > 1 or (single and due.deaths + 1 < _DEATHS_ALONE):
             return self._again(due, error.kind, error)
         return self._isolate(due, error.kind, str(error), started)
 
-    def _remove_leftovers(self, due: DuePromotion) -> None:
-        """Remove what a lost worker was writing. The folder of a layer is this hop's alone, quarantine is not."""
-        generation = self._ledger.promotions.generation(due.key, due.target)
+    def _remove_leftovers(self, due: DuePromotion, layers: Sequence[Layer]) -> None:
+        """Remove what a lost worker was writing. The folders of the layers are this step's alone, quarantine is not."""
         with suppress(OSError):  # then the next start removes it
-            remove_leftovers(self._layout.generation(due.target, due.key, generation))
+            for layer in layers:
+                generation = self._ledger.promotions.generation(due.key, layer)
+                remove_leftovers(self._layout.generation(layer, due.key, generation))
             for item in due.items:
                 remove_leftovers(self._layout.quarantine(due.key), item.batch_id)
 
@@ -251,6 +287,8 @@ class Promoter:
         record = self._failed(due, reason, started)
         if due.file_count > 1:
             halves = (new_id(), new_id())
+            if due.items[0].batch_id in self._grounded:
+                self._grounded.update(halves)
             self._ledger.outcomes.split(due, record, halves, new_id)
             log.warning(
                 Event.BATCH_SPLIT,
@@ -263,6 +301,7 @@ class Promoter:
         else:
             self._ledger.outcomes.set_aside(due, record, kind, reason)
             log.warning(Event.BATCH_FAILED, **_about(due), kind=kind, reason=_for_logs(kind, reason))
+        self._grounded.discard(due.items[0].batch_id)
         write_transition(self._layout, record)
         return Step(ran=True, settled=True, withdrawn=True)
 

@@ -49,14 +49,34 @@ def recover(ledger: Ledger, layout: Layout, models: Iterable[TableKey]) -> None:
 
 
 def _remove_unfinished(ledger: Ledger, layout: Layout) -> list[int]:
-    """Of every unfinished hop: what was being written, and what was published without being committed."""
+    """Of every unfinished hop, and those a climb went on with: what was being written, and published but not committed."""
     removed = []
-    for key, target in ledger.promotions.due_hops():
-        folder = layout.generation(target, key, ledger.promotions.generation(key, target))
-        removed.append(remove_leftovers(folder))
-        for name in ledger.promotions.uncommitted(key, target):
-            remove_tree(folder / name)
+    hops = ledger.promotions.uncommitted()
+    for key, target in {*ledger.promotions.due_hops(), *((hop.key, hop.layer) for hop in hops)}:
+        removed.append(
+            remove_leftovers(layout.generation(target, key, ledger.promotions.generation(key, target)))
+        )
+    for hop in hops:
+        generation = ledger.promotions.generation(hop.key, hop.layer)
+        remove_uncommitted(
+            layout, hop.key, hop.layer, generation, hop.batch_id, with_quarantine=not hop.has_quarantine
+        )
     return removed
+
+
+def remove_uncommitted(
+    layout: Layout,
+    key: TableKey,
+    layer: Layer,
+    generation: int,
+    batch_id: str,
+    *,
+    with_quarantine: bool = True,
+) -> None:
+    """Remove what a batch new to a layer may have there although no commit told of it. Raises OSError."""
+    remove_tree(layout.generation(layer, key, generation) / f"{batch_id}.parquet")
+    if with_quarantine:
+        remove_tree(layout.quarantine_file(key, layer, batch_id, generation))
 
 
 def _remove_unpublished(ledger: Ledger, layout: Layout) -> int:

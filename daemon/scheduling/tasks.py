@@ -9,7 +9,7 @@ import ctypes
 import os
 import signal
 
-from daemon.catalog.promotion import BatchOutcome, ModelTask, PromotionOutcome, PromotionTask
+from daemon.catalog.promotion import BatchOutcome, Climb, ModelTask, PromotionOutcome
 from daemon.catalog.rebuild import RestageTask
 from daemon.scheduling.clock import utc_now
 
@@ -29,9 +29,9 @@ def warm_up() -> None:
     """Nothing: a first task makes the pool start a worker."""
 
 
-def promote(task: PromotionTask) -> PromotionOutcome:
-    """Carry out a promotion. Raises what `daemon.pipeline.promote.promote` raises."""
-    from daemon.pipeline.promote import promote as run  # noqa: PLC0415 - polars stays out of the parent
+def climb(task: Climb) -> tuple[PromotionOutcome, ...]:
+    """Carry a batch up. Raises what `daemon.pipeline.promote.climb` raises."""
+    from daemon.pipeline.promote import climb as run  # noqa: PLC0415 - polars stays out of the parent
 
     return run(task, utc_now)
 

@@ -89,7 +89,7 @@ def test_a_second_daemon_on_the_same_root_stops_at_once_and_says_why(tmp_path: P
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_asked_to_stop_it_finishes_the_running_hop_and_exits_with_0(
+def test_asked_to_stop_it_finishes_the_running_climb_and_exits_with_0(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     contract(tmp_path, "main/slow", 'silver: {transforms: ["mine:step"]}\n')
@@ -98,8 +98,8 @@ def test_asked_to_stop_it_finishes_the_running_hop_and_exits_with_0(
     daemon = Daemon(tmp_path)
     wait_for(begun.exists, 20, daemon.log_path.read_text)
     assert daemon.stop(number) == 0
-    assert daemon.wait_for("transition_completed", target_layer="silver")["rows"] == 2
-    assert gold(tmp_path, "main/slow") == []
+    assert daemon.wait_for("transition_completed", target_layer="gold")["rows"] == 2
+    assert gold(tmp_path, "main/slow") == ["slow/a.csv"]
     assert drain(tmp_path) == 0
     assert gold(tmp_path, "main/slow") == ["slow/a.csv"]
 

@@ -5,11 +5,12 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import polars as pl
 import pytest
-from daemon_process import Daemon, drain
+from daemon_process import Daemon, drain, wait_for
 
 from daemon.catalog.transition import LayerTransitionLog
 
@@ -136,3 +137,40 @@ def lineage_and_ledger_agree(root: Path) -> bool:
             record
         )
     return True
+
+
+def test_killed_between_the_hops_of_a_climb_nothing_of_it_is_left_above_what_was_committed(
+    tmp_path: Path,
+) -> None:
+    begun = tmp_path / "begun"
+    (tmp_path / "landing/sales/orders").mkdir(parents=True)
+    (tmp_path / "catalog/contracts/sales").mkdir(parents=True)
+    (tmp_path / "catalog/transforms").mkdir()
+    (tmp_path / "catalog/transforms/mine.py").write_text(
+        "import pathlib, time\n\n\ndef slow(frame):\n"
+        f"    if frame.height:\n        pathlib.Path({str(begun)!r}).touch()\n        time.sleep(30)\n"
+        "    return frame\n\n\ndef step(lf):\n    return lf.map_batches(slow)\n"
+    )
+    contract = tmp_path / "catalog/contracts/sales/orders.yaml"
+    contract.write_text("gold: {transforms: ['mine:step']}\n")
+    daemon = Daemon(tmp_path)
+    daemon.wait_for("daemon_ready")
+    (tmp_path / "landing/sales/orders/a.csv").write_text("id\n1\n2\n")
+    wait_for(begun.exists, 20, daemon.log_path.read_text)
+    daemon.kill()
+    assert list(tmp_path.glob("data/silver/sales/orders/*.parquet")), "the kill came between two hops"
+    assert layers_of_the_ledger(tmp_path) == []
+    contract.write_text("silver: {checks: [{name: never, sql: 'false', on_failure: quarantine}]}\n")
+    assert drain(tmp_path) == 0
+    assert layers_of_the_ledger(tmp_path) == ["bronze", "staged"]
+    assert not list(tmp_path.glob("data/silver/sales/orders/*.parquet"))
+    assert pl.read_parquet(tmp_path / "data/quarantine/sales/orders/*.parquet")["_source_row"].to_list() == [
+        1,
+        2,
+    ]
+    assert nothing_is_left_over(tmp_path)
+
+
+def layers_of_the_ledger(root: Path) -> list[str]:
+    with closing(sqlite3.connect(root / "catalog/state.sqlite3")) as connection:
+        return sorted(layer for (layer,) in connection.execute("SELECT layer FROM layer_files"))

@@ -47,11 +47,13 @@ class OutcomeLedger:
         new_id: Callable[[], str],
         now: datetime,
         leave_at: datetime,
+        then: PromotionTask | None = None,
     ) -> list[str]:
         """Make a promotion's outcome the truth, and plan the hop above. Returns the batches that are done by it.
 
-        A generation that it takes the place of may be removed from `leave_at` on. A staged batch may ask for a rebuild:
-        when it teaches other types, or its files replace earlier ones of their names.
+        A generation that it takes the place of may be removed from `leave_at` on. `then` is the hop above as a
+        climb foresaw it. A staged batch may ask for a rebuild: when it teaches other types, or its files replace earlier
+        ones of their names.
 
         Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
         made, or its target layer is another generation now, or is being rebuilt; KnownContentError when a file was
@@ -96,7 +98,12 @@ class OutcomeLedger:
                 self._heed_columns(tx, task, outcome, new_id, now)
                 if task.contract.landing.revisions == "replace":
                     _replace_namesakes(tx, task, outcome, new_id(), now)
-            return _go_on(tx, task, outcome, new_id, now)
+            if then is not None:
+                item = then.items[0]
+                plan(tx, then.key, item.batch_id, then.target, item.transition_id, item.planned_at)
+            else:
+                _plan_above(tx, task, outcome, new_id, now)
+            return _finish(tx, task, outcome, now)
 
     def _heed_columns(
         self,
@@ -379,22 +386,25 @@ def note_quarantine(tx: Store, key: TableKey, batch: BatchOutcome, now: datetime
     )
 
 
-def _go_on(
-    tx: Store, task: PromotionTask, outcome: PromotionOutcome, new_id: Callable[[], str], now: datetime
-) -> list[str]:
-    """Plan the hop above for what changed, or call the batches done."""
-    above = task.target.above
-    if above is None:
-        done = [batch.transition.batch_id for batch in outcome.items]
-    else:
-        done = [batch.transition.batch_id for batch in outcome.items if batch.layer_file is None]
+def _plan_above(
+    tx: Store, task: PromotionTask, outcome: PromotionOutcome, new_id: Callable[[], str], planned_at: datetime
+) -> None:
+    """Plan the hop above for what changed."""
+    if task.target.above is not None:
         changed = [batch.transition.batch_id for batch in outcome.items if batch.layer_file is not None]
         changed += [batch.transition.batch_id for batch in outcome.rewritten]
-        plan_group(tx, task.key, above, changed, new_id, now)
+        plan_group(tx, task.key, task.target.above, changed, new_id, planned_at)
+
+
+def _finish(tx: Store, task: PromotionTask, outcome: PromotionOutcome, now: datetime) -> list[str]:
+    """Call the batches done that have no hop above."""
     finished: list[str] = []
     if task.key.is_shadow:  # a batch is done when the rebuild is shown
         return finished
-    for batch_id in done:
+    for batch in outcome.items:
+        batch_id = batch.transition.batch_id
+        if task.target.above is not None and batch.layer_file is not None:
+            continue
         if tx.execute(
             "UPDATE batches SET state = 'done', done_at = ? WHERE batch_id = ? AND state = 'open'",
             (now.isoformat(), batch_id),

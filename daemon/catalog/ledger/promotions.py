@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from daemon.catalog.columns import TableColumns
 from daemon.catalog.ledger.columns import columns_of
@@ -29,6 +30,18 @@ class DuePromotion:
     items: tuple[PromotionItem, ...]
     deaths: int
     file_count: int
+
+
+class UncommittedHop(NamedTuple):
+    """A layer that a planned promotion of a batch may have reached without a commit.
+
+    `has_quarantine`: what an earlier promotion set aside there is committed.
+    """
+
+    key: TableKey
+    layer: Layer
+    batch_id: str
+    has_quarantine: bool
 
 
 class PromotionLedger:
@@ -57,15 +70,36 @@ class PromotionLedger:
         )
         return [(TableKey(row["domain"], row["table_name"]), Layer(row["target_layer"])) for row in rows]
 
-    def uncommitted(self, key: TableKey, target: Layer) -> list[str]:
-        """Names of files that a hop may have published without committing: those of batches new to the layer."""
+    def uncommitted(self) -> list[UncommittedHop]:
+        """What planned promotions may have published without committing it, at their own layer and, by a climb, above."""
         rows = self._store.rows(
-            "SELECT batch_id FROM promotions AS p WHERE state = 'planned' AND domain = ? AND table_name = ? "
-            "AND target_layer = ? AND NOT EXISTS (SELECT 1 FROM layer_files AS f WHERE f.domain = p.domain "
-            "AND f.table_name = p.table_name AND f.layer = p.target_layer AND f.batch_id = p.batch_id)",
-            (*key, target),
+            "WITH ladder (place, layer) AS (VALUES (1, 'staged'), (2, 'bronze'), (3, 'silver'), (4, 'gold')) "
+            "SELECT DISTINCT p.domain, p.table_name, reached.layer, p.batch_id, EXISTS (SELECT 1 FROM quarantine AS q "
+            "WHERE q.domain = p.domain AND q.table_name = p.table_name AND q.layer = reached.layer "
+            "AND q.batch_id = p.batch_id) AS set_aside FROM promotions AS p JOIN ladder AS target "
+            "ON target.layer = p.target_layer JOIN ladder AS reached ON reached.place >= target.place "
+            "WHERE p.state = 'planned' AND NOT EXISTS (SELECT 1 FROM layer_files AS f WHERE f.domain = p.domain "
+            "AND f.table_name = p.table_name AND f.layer = reached.layer AND f.batch_id = p.batch_id)"
         )
-        return [f"{row['batch_id']}.parquet" for row in rows]
+        return [
+            UncommittedHop(
+                TableKey(row["domain"], row["table_name"]),
+                Layer(row["layer"]),
+                row["batch_id"],
+                has_quarantine=bool(row["set_aside"]),
+            )
+            for row in rows
+        ]
+
+    def is_clear(self, key: TableKey, layers: Collection[Layer]) -> bool:
+        """Whether a batch may climb through `layers`: nothing is due there, and no rebuild of the table is asked for."""
+        marks = ", ".join("?" * len(layers))
+        due = self._store.row(
+            "SELECT 1 FROM promotions WHERE state = 'planned' AND domain = ? AND table_name = ? "
+            f"AND target_layer IN ({marks}) LIMIT 1",
+            (*key, *layers),
+        )
+        return due is None and not is_held(self._store, key, Layer.GOLD, "requested", "building")
 
     def due(self, key: TableKey, target: Layer, waiting: Collection[str]) -> DuePromotion | None:
         """The oldest planned promotion of a hop whose group is not among `waiting`, with all of its group.
@@ -155,6 +189,15 @@ class PromotionLedger:
                 )
             )
         return frozenset(found)
+
+    def has_content(self, key: TableKey, size: int, sha256: str) -> bool:
+        """Whether the table took a file of this content."""
+        row = self._store.row(
+            "SELECT 1 FROM files WHERE domain = ? AND table_name = ? AND size = ? AND sha256 = ? "
+            "AND state IN ('staged', 'ingested') LIMIT 1",
+            (*key, size, sha256),
+        )
+        return row is not None
 
     def columns(self, key: TableKey) -> TableColumns:
         """What is known of a table's columns."""

@@ -69,7 +69,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def learned(bench: Path, values: list[str | None], known: Candidates = None) -> Candidates:
     path = bench / "column.parquet"
     pl.DataFrame({"c": values}, schema={"c": pl.String}).write_parquet(path)
-    return learn(path, {"c": known})["c"]
+    return learn(pl.scan_parquet(path), {"c": known})["c"]
 
 
 def type_of(candidates: Candidates) -> str:

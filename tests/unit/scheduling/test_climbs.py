@@ -1,0 +1,201 @@
+"""Climbs: several hops in one call of a worker, each committed by itself; of one that fails nothing is left."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+from refinery import HOPS, Refinery
+
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
+from daemon.lake.layout import Layout
+from daemon.scheduling.recovery import recover
+from daemon.scheduling.workers import StoppingError, WorkerDiedError
+
+KEY = TableKey("sales", "orders")
+TEXT = "id,amount\n1,10\n2,x\n3,30\n"
+CONTRACT = "bronze: {cast: {id: int64, amount: int64}}\n"
+NEVER = CONTRACT + "silver: {checks: [{name: never, sql: 'id < 0', on_failure: quarantine}]}\n"
+
+
+@pytest.fixture
+def refinery(tmp_path: Path) -> Iterator[Refinery]:
+    refinery = Refinery(Layout(tmp_path))
+    yield refinery
+    refinery.close()
+
+
+def rows(refinery: Refinery, layer: Layer) -> pl.DataFrame | None:
+    files = sorted(refinery.layout.layer_link(layer, KEY).glob("*.parquet"))
+    return pl.read_parquet(files) if files else None
+
+
+def published(refinery: Refinery) -> list[Layer]:
+    """The layers in which readers find a file of the table."""
+    return [layer for layer in HOPS if rows(refinery, layer) is not None]
+
+
+def committed(refinery: Refinery) -> list[Layer]:
+    """The layers in which the ledger has one."""
+    return [layer for layer in HOPS if refinery.ledger.promotions.published(KEY, layer)]
+
+
+def test_a_small_batch_climbs_to_gold_in_one_step_with_a_record_for_each_hop(refinery: Refinery) -> None:
+    refinery.contract(KEY, CONTRACT)
+    batch = refinery.claim(KEY, a=TEXT)
+    assert refinery.promoter.step(KEY, Layer.STAGED).published == HOPS
+    logs = refinery.ledger.outcomes.newest(10)
+    counts = {log.target_layer: (log.row_count_in, log.row_count_out, log.rows_quarantined) for log in logs}
+    assert counts == {"staged": (3, 3, 0), "bronze": (3, 2, 1), "silver": (2, 2, 0), "gold": (2, 2, 0)}
+    assert {log.batch_id for log in logs} == {batch}
+    assert not refinery.ledger.promotions.unfinished()
+
+
+def test_each_hop_of_a_climb_has_its_own_time(refinery: Refinery) -> None:
+    refinery.claim(KEY, a=TEXT)
+    refinery.promoter.step(KEY, Layer.STAGED)
+    times = [
+        frame["_ingested_at"].unique().to_list()
+        for layer in HOPS
+        if (frame := rows(refinery, layer)) is not None
+    ]
+    assert [len(time) for time in times] == [1, 1, 1, 1]
+    assert sorted(times) == times
+    assert len({time[0] for time in times}) == len(HOPS)
+
+
+@pytest.mark.parametrize("contract", [None, CONTRACT, NEVER.replace("<", ">")])
+def test_a_climb_writes_what_hops_one_by_one_would(tmp_path: Path, contract: str | None) -> None:
+    found = []
+    for name, hop_by_hop in (("climb", False), ("hops", True)):
+        refinery = Refinery(Layout(tmp_path / name))
+        if contract:
+            refinery.contract(KEY, contract)
+        refinery.claim(KEY, a=TEXT, b="id,amount\n7,70\n")
+        for hop in HOPS if hop_by_hop else ():
+            refinery.climb(KEY, hop)
+        refinery.climb(KEY)
+        layers = [rows(refinery, layer) for layer in HOPS]
+        found.append([frame.drop("_ingested_at", "_batch_id") for frame in layers if frame is not None])
+        refinery.close()
+    climbed, hopped = found
+    assert len(climbed) == len(hopped) == len(HOPS)
+    for one, other in zip(climbed, hopped, strict=True):
+        assert one.equals(other)
+        assert one.schema == other.schema
+
+
+def test_a_batch_does_not_overtake_one_that_waits_above(refinery: Refinery) -> None:
+    refinery.claim(KEY, a=TEXT)
+    refinery.climb(KEY, Layer.STAGED)
+    refinery.claim(KEY, b="id,amount\n4,40\n")
+    assert refinery.promoter.step(KEY, Layer.STAGED).published == (Layer.STAGED,)
+    first = refinery.promoter.step(KEY, Layer.BRONZE)
+    assert first.published == (Layer.BRONZE, Layer.SILVER, Layer.GOLD)
+
+
+def test_a_step_that_finds_its_layer_taken_by_a_climb_is_woken_after_it(refinery: Refinery) -> None:
+    refinery.claim(KEY, a=TEXT)
+    found = []
+    refinery.workers.meanwhile = lambda: found.append(refinery.promoter.step(KEY, Layer.SILVER).ran)
+    assert refinery.promoter.step(KEY, Layer.STAGED).wanted == {Layer.SILVER}
+    assert found == [False]
+
+
+def test_a_hop_that_fails_ends_the_climb_and_is_answered_by_itself(refinery: Refinery) -> None:
+    refinery.contract(KEY, NEVER.replace("quarantine", "fail"))
+    refinery.claim(KEY, a=TEXT)
+    assert refinery.promoter.step(KEY, Layer.STAGED).published == (Layer.STAGED, Layer.BRONZE)
+    step = refinery.promoter.step(KEY, Layer.SILVER)
+    assert step.withdrawn
+    assert committed(refinery) == []
+
+
+def test_what_a_void_hop_published_is_taken_back_and_the_hop_done_again(refinery: Refinery) -> None:
+    refinery.deliver(KEY, a=TEXT)
+    refinery.claim(KEY, b="id,amount\n4,40\n")
+
+    def another_generation() -> None:
+        with refinery.ledger.promotions._store.transaction() as tx:  # as a rebuild's end would
+            tx.execute("UPDATE layers SET generation = 2 WHERE layer = 'silver'")
+        refinery.workers.meanwhile = lambda: None
+
+    refinery.workers.meanwhile = another_generation
+    assert refinery.promoter.step(KEY, Layer.STAGED).published == (Layer.STAGED, Layer.BRONZE)
+    gold = rows(refinery, Layer.GOLD)
+    assert gold is not None
+    assert gold["_source_file"].unique().to_list() == ["sales/orders/a.csv"]
+    assert refinery.promoter.step(KEY, Layer.SILVER).published == (Layer.SILVER, Layer.GOLD)
+
+
+def test_what_a_killed_climb_published_is_removed_at_start_whatever_the_contract_says_by_then(
+    refinery: Refinery,
+) -> None:
+    refinery.contract(KEY, CONTRACT)
+    refinery.claim(KEY, a=TEXT)
+
+    def killed() -> None:
+        raise StoppingError
+
+    refinery.workers.meanwhile = killed
+    refinery.promoter.step(KEY, Layer.STAGED)
+    assert published(refinery) == list(HOPS)
+    assert committed(refinery) == []
+    assert list(refinery.layout.quarantine(KEY).iterdir())  # the value that does not cast
+    refinery.contract(KEY, NEVER)
+    recover(refinery.ledger, refinery.layout, ())
+    assert published(refinery) == []
+    assert not list(refinery.layout.quarantine(KEY).iterdir())
+
+
+def test_after_a_worker_is_lost_the_hops_are_done_one_by_one_and_nothing_is_left_of_the_climb(
+    refinery: Refinery,
+) -> None:
+    refinery.contract(KEY, CONTRACT)
+    refinery.claim(KEY, a=TEXT)
+
+    def lost() -> None:
+        refinery.workers.meanwhile = lambda: None
+        raise WorkerDiedError("it died")
+
+    refinery.workers.meanwhile = lost
+    refinery.promoter.step(KEY, Layer.STAGED)
+    assert published(refinery) == list(HOPS)
+    refinery.backoff.release("worker_died")
+    refinery.contract(KEY, NEVER)
+    assert refinery.promoter.step(KEY, Layer.STAGED).published == (Layer.STAGED,)
+    assert published(refinery) == [Layer.STAGED]
+    refinery.climb(KEY)
+    assert published(refinery) == [Layer.STAGED, Layer.BRONZE]
+
+
+def test_a_delivery_that_teaches_other_types_ends_its_climb_at_staged(refinery: Refinery) -> None:
+    refinery.deliver(KEY, a="id,amount\n1,10\n")
+    refinery.claim(KEY, b="id,amount\n2,many\n")
+    assert refinery.promoter.step(KEY, Layer.STAGED).published == (Layer.STAGED,)
+    refinery.carry_out(KEY)
+    gold = rows(refinery, Layer.GOLD)
+    assert gold is not None
+    assert sorted(gold["amount"]) == ["10", "many"]
+
+
+def test_the_ledger_knows_what_a_climb_may_have_left_above(refinery: Refinery) -> None:
+    batch = refinery.claim(KEY, a=TEXT)
+    refinery.climb(KEY, Layer.STAGED)
+    hops = refinery.ledger.promotions.uncommitted()
+    assert [(hop.layer, hop.batch_id) for hop in hops] == [(layer, batch) for layer in HOPS[1:]]
+
+
+def test_content_the_table_has_never_shows_twice_in_gold_however_many_files_are_of_its_size(
+    refinery: Refinery,
+) -> None:
+    texts = {f"f{number}": f"id\n{number}\n" for number in range(10, 40)}
+    refinery.deliver(KEY, **texts)
+    refinery.claim(KEY, again=texts["f39"])
+    seen = []
+    refinery.workers.meanwhile = lambda: seen.append(rows(refinery, Layer.GOLD))
+    assert refinery.promoter.step(KEY, Layer.STAGED).settled
+    (frame,) = seen
+    assert frame is not None
+    assert frame.height == len(texts)
