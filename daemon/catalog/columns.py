@@ -117,7 +117,10 @@ class TableColumns(BaseModel):
                         ColumnChange("added" if accepted else "kept out", own, None, _shown(known[own]))
                     )
                 continue
-            known[own] = before.model_copy(update={"candidates": _both(before.candidates, candidates)})
+            left = _both(before.candidates, candidates)
+            if left == before.candidates:
+                continue
+            known[own] = before.model_copy(update={"candidates": left})
             if known[own].rule != before.rule:
                 changes.append(ColumnChange("type", own, _shown(before), _shown(known[own])))
         here = {spelled.get(name, name) for name in delivered}

@@ -18,6 +18,8 @@ from daemon.catalog.contract_scan import Reading, scan
 from daemon.catalog.promotion import TableKey
 from daemon.errors import ContractError
 
+_BARE = Contract()
+
 
 @dataclass(frozen=True)
 class Reload:
@@ -89,7 +91,7 @@ class ContractStore:
         state = self._known()
         if key in state.parked:
             raise ContractError(state.parked[key])
-        return state.in_force[key].contract if key in state.in_force else Contract()
+        return state.in_force[key].contract if key in state.in_force else _BARE
 
     def route(self, file_name: str) -> TableKey | None:
         """Return the table whose `match` fits a file put straight into landing/; None when none does.

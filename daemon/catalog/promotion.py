@@ -242,7 +242,7 @@ def following(
     columns, contract = below.columns, below.contract
     if below.target is Layer.STAGED:
         columns, changes = below.columns.merged(dict(outcome.items[0].delivered), climb.contract.bronze)
-        contract = columns.under(climb.contract)
+        contract = below.contract if columns == below.columns else columns.under(climb.contract)
         if contract.learns and any(change.kind == "type" for change in changes):
             return None
     return replace(

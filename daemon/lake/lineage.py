@@ -19,12 +19,17 @@ def transition_path(layout: Layout, transition_id: str) -> Path:
 def write_transition(layout: Layout, log: LayerTransitionLog) -> None:
     """Write a transition's file, in the place of any before it: atomic, not synced. Raises OSError."""
     final = transition_path(layout, log.transition_id)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    layout.unfinished.mkdir(parents=True, exist_ok=True)
     # Written apart, where what a crash leaves is found without looking through a folder of a million files.
     with temporary_beside(layout.unfinished / final.name) as temporary:
-        temporary.write_text(log.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        temporary.rename(final)
+        content = log.model_dump_json(indent=1).encode() + b"\n"
+        try:
+            temporary.write_bytes(content)
+            temporary.rename(final)
+        except FileNotFoundError:  # the first of a root
+            final.parent.mkdir(parents=True, exist_ok=True)
+            layout.unfinished.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.rename(final)
 
 
 def read_transition(path: Path) -> LayerTransitionLog:

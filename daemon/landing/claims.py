@@ -60,7 +60,8 @@ class Claims:
         folder = self._layout.claimed(batch_id)
         intents = tuple(self._intent(file, folder, ordinal) for ordinal, file in enumerate(files))
         self._ledger.intend(batch_id, key, intents, now)
-        make_directories(folder)
+        make_directories(folder.parent)
+        folder.mkdir()  # its name is made durable together with the files in it
         return self._carry_out(OpenClaim(batch_id, key, intents), files, now)
 
     def recover(self, now: datetime) -> list[TableKey]:

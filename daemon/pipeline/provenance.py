@@ -3,7 +3,7 @@
 Used by the layers and by library users.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -21,6 +21,8 @@ PROVENANCE = (SOURCE_FILE, SOURCE_ROW, INGESTED_AT, BATCH_ID, LAYER)
 Text; int64, the record's number in its file from 1; datetime, UTC in microseconds, new at every promotion; text, a
 UUIDv7; text.
 """
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def generate_batch_id() -> str:
@@ -58,7 +60,9 @@ def labels(layer: Layer | str, *, ingested_at: datetime) -> pl.DataFrame:
 
 
 def _labels(layer: Layer | str, ingested_at: datetime) -> list[pl.Expr]:
+    # a number that is cast: Polars makes a series of an aware instant first, which costs as much as writing a small file
+    instant = pl.lit((ingested_at - _EPOCH) // timedelta(microseconds=1), pl.Int64)
     return [
-        pl.lit(ingested_at).cast(pl.Datetime("us", "UTC")).alias(INGESTED_AT),
+        instant.cast(pl.Datetime("us", "UTC")).alias(INGESTED_AT),
         pl.lit(str(layer)).alias(LAYER),
     ]

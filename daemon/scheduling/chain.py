@@ -17,7 +17,7 @@ from daemon.lake.layout import Layout
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.jobs import Jobs
 from daemon.scheduling.models import ModelRefresher
-from daemon.scheduling.promoter import Promoter
+from daemon.scheduling.promoter import Promoter, Step
 from daemon.scheduling.rebuilder import Rebuilder
 from daemon.scheduling.rest import RestKeeper
 from daemon.scheduling.upkeep import keep_up
@@ -80,6 +80,8 @@ class Chain:
 
     def wake_models(self) -> None:
         """Look, in a moment, whether gold models are due."""
+        if not self._models.are_there:
+            return
         self._jobs.after(_MODEL_DELAY, "models", lambda: self._patiently("models", self._refresh_models))
 
     def contracts_changed(self) -> None:
@@ -130,19 +132,21 @@ class Chain:
             self.wake(key, Layer.STAGED)
             self._wake_upkeep()
         if target is Layer.STAGED:
-            self._after_staging(key, branched=step.branched)
+            self._after_staging(key, step)
         if step.outstanding:
             self._wake_upkeep()
         if step.settled:
             self._wake_rest(key)
-        return True
+        return self._ledger.promotions.is_planned(key, target)
 
-    def _after_staging(self, key: TableKey, *, branched: bool) -> None:
+    def _after_staging(self, key: TableKey, step: Step) -> None:
         self._staged(key)
-        self.wake_rebuild(key)
-        for table in self._ledger.rest.tables():  # a workbook rests when its last sheet is staged
-            self._wake_rest(table)
-        if branched:
+        if self._ledger.rebuilds.current(key) is not None:
+            self.wake_rebuild(key)
+        if step.part:
+            for table in self._ledger.rest.tables():  # a workbook rests when its last sheet is staged
+                self._wake_rest(table)
+        if step.branched:
             self.wake_all()
 
     def _rebuild(self, key: TableKey) -> bool:

@@ -5,6 +5,7 @@ The chain and the service hand it work by name; it knows nothing of tables. Desi
 it has caught up.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._awake: set[str] = set()
         self._again: dict[str, Callable[[], bool]] = {}
+        self._later: dict[str, float] = {}
         self._stopped = False
         self._clock_offset = _clock_offset()
 
@@ -55,16 +57,28 @@ class Jobs:
         self._submit(name, work)
 
     def after(self, seconds: float, name: str, work: Callable[[], bool]) -> None:
-        """Wake `work` once `seconds` have passed; a later call for the same name takes the place of an earlier one."""
-        if not self._stopped:
-            self._scheduler.add_job(
-                self.wake,
-                "date",
-                run_date=datetime.now(UTC) + timedelta(seconds=seconds),
-                args=(name, work),
-                id=f"{name} later",
-                replace_existing=True,
-            )
+        """Wake `work` once `seconds` have passed; of several calls for one name the first that is due counts.
+
+        So it comes about however often it is asked for.
+        """
+        due = time.monotonic() + seconds
+        with self._lock:
+            if self._stopped or self._later.get(name, math.inf) <= due:
+                return
+            self._later[name] = due
+        self._scheduler.add_job(
+            self._now,
+            "date",
+            run_date=datetime.now(UTC) + timedelta(seconds=seconds),
+            args=(name, work),
+            id=f"{name} later",
+            replace_existing=True,
+        )
+
+    def _now(self, name: str, work: Callable[[], bool]) -> None:
+        with self._lock:
+            self._later.pop(name, None)
+        self.wake(name, work)
 
     def every(self, seconds: float, name: str, work: Callable[[], bool]) -> None:
         """Wake `work` at a steady interval, the first time after one interval."""

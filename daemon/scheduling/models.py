@@ -40,6 +40,11 @@ class ModelRefresher:
         self._workers = workers
         self._backoff = backoff
 
+    @property
+    def are_there(self) -> bool:
+        """Whether there is any model."""
+        return bool(self._contracts.models())
+
     def due(self, waiting: Collection[str]) -> list[TableKey]:
         """The models whose inputs or contract differ from those they were made from, less those that are `waiting`."""
         return [

@@ -44,6 +44,8 @@ from daemon.scheduling.workers import StoppingError, WorkerLostError, WorkerPool
 
 log = structlog.get_logger(__name__)
 
+_Committed = tuple[PromotionTask, PromotionOutcome]
+
 _DEATHS_ALONE = 2
 """A file that has cost this many workers while it was alone is set aside."""
 
@@ -54,7 +56,8 @@ class Step:
 
     `ran`: a promotion was due; `published`: the layers that it changed; `settled`: the fate of dropped files is known
     now; `withdrawn`: a batch was taken back; `outstanding`: the disk does not show yet what the ledger says;
-    `branched`: other tables have batches by it; `wanted`: other steps found these layers taken by it.
+    `branched`: other tables have batches by it; `part`: it staged a further sheet of a workbook;
+    `wanted`: other steps found these layers taken by it.
     """
 
     ran: bool
@@ -63,17 +66,8 @@ class Step:
     withdrawn: bool = False
     outstanding: bool = False
     branched: bool = False
+    part: bool = False
     wanted: frozenset[Layer] = frozenset()
-
-    def then(self, above: "Step") -> "Step":
-        """Both, `above` being the next hop of a climb."""
-        return replace(
-            self,
-            published=self.published + above.published,
-            settled=self.settled or above.settled,
-            outstanding=self.outstanding or above.outstanding,
-            branched=self.branched or above.branched,
-        )
 
 
 class Promoter:
@@ -171,65 +165,72 @@ class Promoter:
         Raises RetryLaterError where the ledger refuses the first.
         """
         task: PromotionTask | None = plan.task
-        step = Step(ran=True)
+        committed: list[_Committed] = []
+        done: list[str] = []
         for outcome, above in zip_longest(outcomes, plan.above[: len(outcomes)]):
             assert task is not None  # noqa: S101 - a climb ends where nothing follows
             then = following(plan, task, outcome, above) if above else None
+            now = utc_now()
             try:
-                step = step.then(self._commit_hop(task, outcome, then))
-            except StaleSourceError as error:
+                done += self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace, then)
+            except (StaleSourceError, RetryLaterError) as error:
                 if isinstance(error, KnownContentError):
                     self._recognised[due.group_id] = error.hashes
                 self._give_up(task)
-                return step
-            except RetryLaterError:
-                self._give_up(task)
-                if task is plan.task:
+                if isinstance(error, RetryLaterError) and not committed:
                     raise
-                return step
+                break
+            committed.append((task, outcome))
             task = then
-        self._backoff.forget(due.group_id)
+        if committed:
+            self._backoff.forget(due.group_id)
         if task is None:
             self._unclean.discard(due.items[0].batch_id)
-        return step
+        return self._step(plan.task.key, committed, done)
 
-    def _commit_hop(self, task: PromotionTask, outcome: PromotionOutcome, then: PromotionTask | None) -> Step:
-        """Commit one hop; `then` is the one above it, if the climb went on or was to."""
-        now = utc_now()
-        done = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace, then)
-        outstanding = not self._make_visible(task, outcome)
-        for batch in (*outcome.items, *outcome.rewritten):
-            _tell(batch)
-        for warning in outcome.warnings:
-            log.warning(Event.CHECK_WARNED, domain=task.key.domain, table=task.key.table, warning=warning)
+    def _step(self, key: TableKey, committed: Sequence[_Committed], done: Sequence[str]) -> Step:
+        """Show and tell what was committed."""
+        outstanding = not self._make_visible(key, committed)
+        for _, outcome in committed:
+            for batch in (*outcome.items, *outcome.rewritten):
+                _tell(batch)
+            for warning in outcome.warnings:
+                log.warning(Event.CHECK_WARNED, domain=key.domain, table=key.table, warning=warning)
         self._grounded.difference_update(done)
         for batch_id in done:
-            log.info(Event.BATCH_COMPLETED, domain=task.key.domain, table=task.key.table, batch_id=batch_id)
+            log.info(Event.BATCH_COMPLETED, domain=key.domain, table=key.table, batch_id=batch_id)
+        files = [file for _, outcome in committed for batch in outcome.items for file in batch.files]
         return Step(
             ran=True,
-            published=(task.target,),
-            settled=bool(done)
-            or any(file.fate != "staged" for batch in outcome.items for file in batch.files),
+            published=tuple(task.target for task, _ in committed),
+            settled=bool(done) or any(file.fate != "staged" for file in files),
             outstanding=outstanding,
-            branched=any(file.parts for batch in outcome.items for file in batch.files),
+            branched=any(file.parts for file in files),
+            part=any(source.sheet is not None for task, _ in committed for source in task.items[0].sources),
         )
 
-    def _make_visible(self, task: PromotionTask, outcome: PromotionOutcome) -> bool:
+    def _make_visible(self, key: TableKey, committed: Sequence[_Committed]) -> bool:
         """Show on disk what the ledger has committed; returns False where the disk refuses: upkeep does it then."""
         try:
-            if outcome.generation != task.generation and not task.key.is_shadow:
-                point_link(self._layout, task.target, task.key, outcome.generation)
-                log.info(
-                    Event.GENERATION_PUBLISHED,
-                    domain=task.key.domain,
-                    table=task.key.table,
-                    layer=task.target,
-                    generation=outcome.generation,
-                )
-            for batch in (*outcome.items, *outcome.rewritten):
+            for task, outcome in committed:
+                if outcome.generation != task.generation and not key.is_shadow:
+                    point_link(self._layout, task.target, key, outcome.generation)
+                    log.info(
+                        Event.GENERATION_PUBLISHED,
+                        domain=key.domain,
+                        table=key.table,
+                        layer=task.target,
+                        generation=outcome.generation,
+                    )
+            batches = [
+                (task.target, batch)
+                for task, outcome in committed
+                for batch in (*outcome.items, *outcome.rewritten)
+            ]
+            for _, batch in batches:
                 write_transition(self._layout, batch.transition)
                 self._ledger.outcomes.filed([batch.transition.transition_id])
-                self._tables.note(task.key.real, task.target, batch)
+            self._tables.note(key.real, batches)
         except OSError as error:
             log.warning(Event.PROMOTION_RETRIED, kind="machine", error=str(error))
             return False

@@ -47,7 +47,7 @@ class RestKeeper:
         self._receipts = receipts
 
     def step(self, key: TableKey) -> bool:
-        """Bring up to a thousand files of a table to rest. Returns whether there were any. Raises OSError."""
+        """Bring up to a thousand files of a table to rest. Returns whether there may be more. Raises OSError."""
         files = self._ledger.restless(key, _AT_ONCE)
         if not files:
             return False
@@ -72,7 +72,7 @@ class RestKeeper:
         self._ledger.at_rest([file.file_id for file in files])
         self._clear_folders(files)
         log.info(Event.SOURCE_ARCHIVED, domain=key.domain, table=key.table, files=len(files), policy=policy)
-        return True
+        return len(files) == _AT_ONCE
 
     def _is_landing(self, path: Path) -> bool:
         return path.is_relative_to(self._layout.landing)

@@ -4,6 +4,7 @@ Derived, for people and tools: what cannot be written now is written by a later 
 """
 
 import threading
+from collections.abc import Sequence
 
 from daemon.catalog.promotion import BatchOutcome, TableKey
 from daemon.catalog.transition import Layer
@@ -20,15 +21,16 @@ class TableNotes:
         self._known: dict[TableKey, TableMetadata] = {}
         self._lock = threading.Lock()
 
-    def note(self, key: TableKey, layer: Layer, batch: BatchOutcome) -> None:
-        """Remember a batch's columns at `layer`, and how its headers spelled them. Raises OSError."""
+    def note(self, key: TableKey, batches: Sequence[tuple[Layer, BatchOutcome]]) -> None:
+        """Remember the columns of batches at their layers, and how their headers spelled them. Raises OSError."""
         with self._lock:
             now = utc_now()
             before = self._known.get(key) or read_table(self._layout, key)
             known = before or TableMetadata(domain=key.domain, table=key.table, updated_at=now)
-            if batch.columns:
-                known = known.with_columns(layer, dict(batch.columns), now)
-            known = known.with_headers(dict(batch.headers), now)
+            for layer, batch in batches:
+                if batch.columns:
+                    known = known.with_columns(layer, dict(batch.columns), now)
+                known = known.with_headers(dict(batch.headers), now)
             if before is None or known.model_copy(update={"updated_at": before.updated_at}) != before:
                 write_table(self._layout, known)
                 self._known[key] = known

@@ -63,6 +63,15 @@ class PromotionLedger:
         """Whether any promotion is planned."""
         return self._store.row("SELECT 1 FROM promotions WHERE state = 'planned' LIMIT 1") is not None
 
+    def is_planned(self, key: TableKey, target: Layer) -> bool:
+        """Whether any promotion of a hop is planned."""
+        row = self._store.row(
+            "SELECT 1 FROM promotions WHERE state = 'planned' AND domain = ? AND table_name = ? AND target_layer = ? "
+            "LIMIT 1",
+            (*key, target),
+        )
+        return row is not None
+
     def due_hops(self) -> list[tuple[TableKey, Layer]]:
         """Every (table, target layer) that has a planned promotion."""
         rows = self._store.rows(

@@ -129,12 +129,23 @@ def test_a_later_job_is_not_lost_while_the_one_before_it_has_no_thread(failures:
     jobs._scheduler.add_listener(listen, EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES)
     jobs.wake("busy", lambda: not go_on.wait(PATIENCE))
     assert told.acquire(timeout=PATIENCE)
-    for _ in range(2):  # the second comes due while the first still waits for the one thread
-        jobs.after(0, "retries", once(done.set))
-        assert told.acquire(timeout=PATIENCE)
+    jobs.after(0, "retries", once(done.set))
+    assert told.acquire(timeout=PATIENCE)
+    jobs.after(0, "retries", once(done.set))  # while the first still waits for the one thread
     go_on.set()
     assert done.wait(PATIENCE)
     jobs.stop()
     jobs.join()
     assert not lost
     assert not failures
+
+
+def test_what_is_asked_for_again_and_again_comes_about_when_it_was_first_due(jobs: Jobs) -> None:
+    done = threading.Event()
+    jobs.after(0.05, "soon", once(done.set))
+    jobs.after(3600, "soon", once(done.set))
+    assert done.wait(PATIENCE)
+    done.clear()
+    jobs.after(3600, "soon", once(done.set))
+    jobs.after(0.05, "soon", once(done.set))
+    assert done.wait(PATIENCE)

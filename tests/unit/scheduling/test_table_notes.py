@@ -30,9 +30,9 @@ def outcome(columns: dict[str, str], headers: dict[str, str] | None = None) -> B
 
 def test_columns_of_later_batches_are_added_and_spellings_kept(tmp_path: Path) -> None:
     notes = TableNotes(Layout(tmp_path))
-    notes.note(KEY, Layer.STAGED, outcome({"id": "String"}, {"id": " id "}))
-    notes.note(KEY, Layer.STAGED, outcome({"id": "String", "day": "String"}))
-    notes.note(KEY, Layer.BRONZE, outcome({"id": "Int64"}))
+    notes.note(KEY, [(Layer.STAGED, outcome({"id": "String"}, {"id": " id "}))])
+    notes.note(KEY, [(Layer.STAGED, outcome({"id": "String", "day": "String"}))])
+    notes.note(KEY, [(Layer.BRONZE, outcome({"id": "Int64"}))])
     known = read_table(Layout(tmp_path), KEY)
     assert known is not None
     assert known.columns == {
@@ -44,8 +44,8 @@ def test_columns_of_later_batches_are_added_and_spellings_kept(tmp_path: Path) -
 
 def test_nothing_is_written_while_nothing_changes(tmp_path: Path) -> None:
     notes = TableNotes(Layout(tmp_path))
-    notes.note(KEY, Layer.STAGED, outcome({"id": "String"}))
+    notes.note(KEY, [(Layer.STAGED, outcome({"id": "String"}))])
     before = table_path(Layout(tmp_path), KEY).stat()
     for _ in range(3):
-        notes.note(KEY, Layer.STAGED, outcome({"id": "String"}))
+        notes.note(KEY, [(Layer.STAGED, outcome({"id": "String"}))])
     assert table_path(Layout(tmp_path), KEY).stat().st_mtime_ns == before.st_mtime_ns
