@@ -83,7 +83,8 @@ class Dialect:
 
     @cached_property
     def _open(self) -> re.Pattern[str]:
-        return re.compile(f"{self._quoted}\\Z", re.DOTALL)
+        dangling = f"(?:{re.escape(self.escape)})?" if self.escape else ""  # it escapes the line end
+        return re.compile(f"{self._quoted}{dangling}\\Z", re.DOTALL)
 
     @cached_property
     def _escaped(self) -> re.Pattern[str]:

@@ -12,7 +12,7 @@ from daemon.readers.damage import too_much_damage
 from daemon.readers.delivery import DamagedRecord, Reading, Refusal, Source
 from daemon.readers.frames import RecordWriter
 from daemon.readers.headers import column_names, numbered_names
-from daemon.readers.jsontext import JsonValue, decode, decode_all, spoken, staged, why
+from daemon.readers.jsontext import JsonValue, decode, decode_all, is_cut_short, spoken, staged, why
 from daemon.readers.lines import printable, read_lines
 
 JsonRecord = dict[str, JsonValue]
@@ -66,6 +66,7 @@ def _read_lines(source: Source, scratch: Path, stem: str) -> Reading:
     rows, names = RecordWriter(source.name, scratch, stem), _Names()
     damaged: list[DamagedRecord] = []
     number = 0
+    cut_at = 0
     for line in read_lines(source.path):
         if not line.text.strip():
             continue
@@ -76,6 +77,8 @@ def _read_lines(source: Source, scratch: Path, stem: str) -> Reading:
                 rows.add(number, names.row(record))
         except (ValueError, RecursionError, _NotATableError) as error:
             number += 1
+            if not line.end and is_cut_short(error):
+                cut_at = line.number
             reason = str(error) if isinstance(error, _NotATableError) else why(error)
             damaged.append(
                 DamagedRecord(
@@ -88,6 +91,9 @@ def _read_lines(source: Source, scratch: Path, stem: str) -> Reading:
                     f"line {line.number}: {reason}",
                 )
             )
+    if cut_at:
+        reason = f"it ends within a record: line {cut_at} stops, and no line end follows it"
+        return _refused(source, "incomplete", reason)
     refusal = too_much_damage(source.name, damaged, number)
     if refusal is not None:
         return Reading(refused=refusal)
@@ -115,17 +121,11 @@ def _read_document(source: Source, options: ReaderOptions, scratch: Path, stem: 
         for number, record in enumerate(records, 1):
             rows.add(number, names.row(record))
     except (ValueError, RecursionError) as error:
-        kind = "incomplete" if _is_cut_short(error, source.path) else "invalid_json"
+        kind = "incomplete" if is_cut_short(error) else "invalid_json"
         return _refused(source, kind, f"this is not JSON that can be read: {why(error)}")
     except _NotATableError as error:
         return _refused(source, "not_a_table", f"this is JSON, but not a table: {error}")
     return Reading(rows.frames(), note=note, header=names.header)
-
-
-def _is_cut_short(error: ValueError | RecursionError, path: Path) -> bool:
-    """Whether the decoder went wrong only at the file's very end."""
-    text_end = len(path.read_text("utf-8-sig", errors="surrogateescape").rstrip())
-    return getattr(error, "pos", -1) >= text_end
 
 
 def _records(values: list[JsonValue], options: ReaderOptions) -> tuple[Iterable[JsonRecord], str]:

@@ -39,6 +39,7 @@ _DECODER = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=Digits, parse_float=Digits, parse_constant=_no_number
 )
 _BLANKS = " \t\r\n"
+_WORDS = ("true", "false", "null", "-")
 
 
 def decode(text: str) -> JsonValue:
@@ -107,6 +108,14 @@ def spoken(value: JsonValue) -> str:
     if isinstance(value, Digits):
         return "a number"
     return type_names.get(type(value), "a text")
+
+
+def is_cut_short(error: Exception) -> bool:
+    """Whether the text that `error` is about went wrong only in that it stops."""
+    if not isinstance(error, json.JSONDecodeError):
+        return False
+    rest = error.doc[error.pos :].rstrip(_BLANKS)
+    return error.msg.startswith("Unterminated") or any(word.startswith(rest) for word in _WORDS)
 
 
 def why(error: ValueError | RecursionError) -> str:

@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import dropwhile, takewhile
+from itertools import chain, dropwhile, takewhile
 from pathlib import Path
 
 from daemon.catalog.contract import ReaderOptions
@@ -64,6 +64,12 @@ class Layout:
         """The header as it stands in the file, when the columns are named otherwise."""
         return self.header if self.header and self.header != self.columns else None
 
+    def repeats_names(self, fields: Sequence[str]) -> bool:
+        """Whether `fields` are names, some of them those of the header."""
+        filled = [cell.strip() for cell in fields if cell.strip()]
+        names = {name.strip() for name in self.header if name.strip()}
+        return len(filled) > 1 and not names.isdisjoint(filled) and all(shape_of(c) == TEXT for c in filled)
+
     def breaks_shapes(self, fields: Sequence[str]) -> bool:
         """Whether `fields` look like names above the columns rather than like values in them."""
         return _Verdict(fields, self.shapes).header_like
@@ -73,6 +79,7 @@ class _Verdict:
     """Cells held against the shapes of the columns below them."""
 
     def __init__(self, cells: Sequence[str], shapes: Sequence[str]) -> None:
+        self.filled = sum(bool(cell.strip()) for cell in cells)
         self.telling = [
             (cell, shape) for cell, shape in zip(cells, shapes, strict=False) if shape not in (EMPTY, TEXT)
         ]
@@ -97,8 +104,11 @@ class _Verdict:
 
     @property
     def another_header_row(self) -> bool:
-        """Every telling cell, and there are several, is filled and breaks its column's shape."""
-        return len(self.telling) > 1 and self.breaking == len(self.telling)
+        """No cell is a value: every telling one is filled, or nothing is but what breaks its column's shape."""
+        if self.conforming or not self.breaking or len(self.telling) < 2:  # noqa: PLR2004 - one may be an odd value
+            return False
+        all_filled = all(cell.strip() for cell, _ in self.telling)
+        return self.filled == self.breaking or (all_filled and 2 * self.breaking >= len(self.telling))
 
 
 def find_layout(path: Path, options: ReaderOptions) -> Layout:
@@ -183,8 +193,14 @@ class _Table:
         first_few = min(_MOST_HEADER_ROWS, len(rows) // 2) or int(len(self._records) > 1)
         return [row.fields for row in rows[first_few:][:_JUDGED_RECORDS]]
 
+    @cached_property
+    def _in_use(self) -> int:
+        """How many columns are not blank from top to bottom, as those are that a spreadsheet writes past the last one."""
+        rows = (record.fields for record in self._records if len(record.fields) == self._width)
+        return sum(any(map(str.strip, cells)) for cells in zip(*rows, strict=True))
+
     def _is_filled(self, record: Record) -> bool:
-        needed = min(self._width, max(2, int(self._width * _FILLED_SHARE)))
+        needed = min(self._in_use, max(2, int(self._in_use * _FILLED_SHARE)))
         return len(record.fields) == self._width and len(self._names_in(record)) >= needed
 
     @cached_property
@@ -198,9 +214,10 @@ class _Table:
         start = remarks if 1 < remarks < len(self._records) else 0
         right = [place for place, record in enumerate(self._records) if len(record.fields) == self._width]
         right = [place for place in right if place >= start] or right
-        place = next(
-            (place for place in right[:_MOST_PREAMBLE] if self._is_filled(self._records[place])), right[0]
-        )
+        upper = right[:_MOST_PREAMBLE]
+        named = (place for place in upper if len(self._names_in(self._records[place])) > 1)
+        filled = (place for place in upper if self._is_filled(self._records[place]))
+        place = next(filled, next(named, right[0]))
         if place == right[-1]:
             return right[
                 0
@@ -268,10 +285,20 @@ class _Table:
         last = rows[-1].last_line
         base = self._base(top, last)
         if len(rows) == 1:
-            return self._named(base, tuple(rows[0].fields), last, f"header in line {last}")
+            named = self._named(base, tuple(rows[0].fields), last, f"header in line {last}")
+            return replace(named, surplus=self._blanks_past_the_last(last))
         parts = [_spread(row.fields, rows[-1].fields) for row in rows[:-1]] + [rows[-1].fields]
         header = tuple(" ".join(filter(None, map(str.strip, names))) for names in zip(*parts, strict=True))
         return self._named(base, header, last, f"warning: header in lines {rows[0].line} to {last}, joined")
+
+    def _blanks_past_the_last(self, header: int) -> int:
+        """How many blank fields every record below line `header` has past the last column."""
+        past = [
+            record.fields[self._width :]
+            for record in self._records
+            if record.line > header and record.flaw is None
+        ]
+        return min(map(len, past), default=0) if not any(map(str.strip, chain(*past))) else 0
 
     def _continues_header(self, header: Sequence[str], below: Sequence[str]) -> bool:
         """Whether the row `below` a header row is one too: no value in it, or it names what merged cells leave open."""

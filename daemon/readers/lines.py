@@ -26,21 +26,27 @@ class Line(NamedTuple):
 
 
 class Lines:
-    """A stream of lines that can be put back, so that a record that turns out not to go on gives its lines back."""
+    """A stream of lines in which one can look ahead. `passed` lines of `characters` characters were taken from it."""
 
     def __init__(self, lines: Iterable[Line]) -> None:
         self._lines = iter(lines)
-        self._returned: deque[Line] = deque()
+        self._ahead: deque[Line] = deque()
+        self.passed = 0
+        self.characters = 0
 
     def __iter__(self) -> Iterator[Line]:
         return self
 
     def __next__(self) -> Line:
-        return self._returned.popleft() if self._returned else next(self._lines)
+        line = self._ahead.popleft() if self._ahead else next(self._lines)
+        self.passed += 1
+        self.characters += len(line.text)
+        return line
 
-    def put_back(self, lines: list[Line]) -> None:
-        """Give `lines` (in order) back: they come again next."""
-        self._returned.extendleft(reversed(lines))
+    def ahead(self, place: int) -> Line | None:
+        """The line that comes after `place` others, None behind the last one."""
+        self._ahead.extend(islice(self._lines, place + 1 - len(self._ahead)))
+        return self._ahead[place] if place < len(self._ahead) else None
 
 
 def read_lines(path: Path, original: str = "utf-8") -> Iterator[Line]:

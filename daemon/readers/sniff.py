@@ -24,9 +24,12 @@ _REGULARITY = 0.9
 _JUDGED_RECORDS = 60
 _NEAR_TIE = 0.93
 _RUN = 5
+_ENOUGH_RECORDS = 10
 _FIRST_LOOK = 60
 """So many lines choose the dialect, if it then fits the whole sample."""
 _TORN_SHARE = 0.3
+_DECLARED = re.compile('"?sep=(.)"?', re.IGNORECASE)
+"""The first line by which spreadsheets are told the delimiter."""
 REMARKS = ("#", "//", "%", "--")
 _ESCAPES = r"\\\0^~/`"
 _QUOTE_FLAWS_BORNE = 0.05
@@ -85,6 +88,16 @@ class SampleReading:
             return True
         return (
             self.width > 1 and not self.damaged and not any(self.dialect.quote * 2 in cell for cell in cells)
+        )
+
+    @property
+    def single_quoted(self) -> bool:
+        """Whether 'these' quotes stand around fields and never within one, and "these" nowhere."""
+        if any('"' in record.raw for record in self.records):
+            return False
+        cells = [cell for cell in self._cells if "'" in cell]
+        return 2 * len(cells) > len(self.records) and all(
+            len(cell) > 1 and cell[0] == cell[-1] == "'" and "'" not in cell[1:-1] for cell in cells
         )
 
     @property
@@ -149,7 +162,12 @@ class SampleReading:
         """Whether a text holds half a pair of quotes or a delimiter; a comma tells against unusual ones only."""
         delimiter = self.dialect.delimiter
         others = USUAL[1:] if delimiter in (*USUAL, "") else USUAL
-        if cell.count('"') % 2 == 0 and not any(mark in cell for mark in others if mark != delimiter):
+        half = cell.count("'") % 2 == 1 and "'" in (cell.strip()[:1], cell.strip()[-1:])
+        if (
+            cell.count('"') % 2 == 0
+            and not half
+            and not any(mark in cell for mark in others if mark != delimiter)
+        ):
             return False
         shape = shape_of(cell)
         return shape == TEXT or shape.startswith("code:")
@@ -160,6 +178,8 @@ def read_sample(lines: Sequence[Line], options: ReaderOptions) -> SampleReading:
     lines = [line for line in lines if line.text.strip()]
     if not lines:
         raise UnknownLayoutError("empty", "the file holds no record, only blank lines")
+    if options.delimiter is None and (declared := _DECLARED.fullmatch(lines[0].text)):
+        options = options.model_copy(update={"delimiter": declared[1]})
     telling = _without_remarks(lines)
     reading = _reading(lines, _choose(telling[:_FIRST_LOOK], options), options.comment or "")
     if reading.damaged and len(telling) > _FIRST_LOOK:
@@ -186,6 +206,12 @@ def _choose(lines: list[Line], options: ReaderOptions) -> Dialect:
     ]
     readings.sort(key=lambda reading: reading.score, reverse=True)
     best = readings[0]
+    if best.width == 1 and not options.delimiter and (columns := _aligned_columns(best)):
+        raise UnknownLayoutError(
+            "unknown_dialect",
+            f"its {columns} columns seem to be aligned with blanks, and no single character parts them. Send it with a "
+            "delimiter, or say in the contract's `reader` that it is none (delimiter: tab) to have its lines as they are",
+        )
     if best.width == 1 and not options.delimiter and _might_be_torn(best):
         best = next((reading for reading in readings if reading.width > 1 and reading.might_be_a_table), best)
         if best.width == 1:
@@ -193,6 +219,8 @@ def _choose(lines: list[Line], options: ReaderOptions) -> Dialect:
                 "unknown_dialect",
                 "no delimiter splits the lines of this file into a table. Name the delimiter in the contract's `reader`",
             )
+    if explaining := [reading for reading in readings if _explains_more(reading, best)]:
+        best, readings = explaining[0], explaining
     rivals = [rival for rival in readings if rival is not best and _rivals(rival, best)]
     if rivals and best.width > 1:
         ways = "; ".join(f"{reading.dialect} ({reading.width} columns)" for reading in (best, *rivals))
@@ -201,6 +229,18 @@ def _choose(lines: list[Line], options: ReaderOptions) -> Dialect:
             f"the file can be read in more than one way: {ways}. Name the delimiter in the contract's `reader`",
         )
     return _with_wider_delimiter(best, lines, options).dialect
+
+
+def _explains_more(reading: SampleReading, best: SampleReading) -> bool:
+    """Whether `reading`, though narrower, leaves nothing unexplained where `best` does: damage, or quotes as text."""
+    if reading.damaged or reading.width == 1 or reading.dialect.loose or not reading.dialect.quote:
+        return False
+    if not reading.score:
+        return False
+    if (best.dialect.loose or not best.dialect.quote) and reading.flawless_quotes:
+        return True
+    many = len(reading.records) >= _ENOUGH_RECORDS
+    return many and best.damaged > 0 and reading.dialect.delimiter in USUAL
 
 
 def _rivals(rival: SampleReading, best: SampleReading) -> bool:
@@ -212,11 +252,14 @@ def _rivals(rival: SampleReading, best: SampleReading) -> bool:
         return False
     if rival.score > best.score * _NEAR_TIE:
         return True
+    if best.damaged and not rival.damaged and rival.dialect.delimiter in USUAL and len(rival.records) > 2:  # noqa: PLR2004 - two may agree by chance
+        return True
     delimiter = rival.dialect.delimiter
     cells = [cell for record in best.records for cell in record.fields if delimiter in cell]
     bare = [cell for cell in cells if shape_of(cell) == TEXT or shape_of(cell).startswith("code:")]
     flawless = not rival.damaged and not best.damaged and rival.flawless_quotes == best.flawless_quotes
-    wide_enough = 2 * rival.width >= best.width and rival.dialect.quote == best.dialect.quote
+    alone = len(best.records) == 1  # then the width is no evidence
+    wide_enough = (alone or 2 * rival.width >= best.width) and rival.dialect.quote == best.dialect.quote
     return flawless and wide_enough and delimiter in USUAL and len(bare) > len(cells) / 2
 
 
@@ -229,6 +272,14 @@ def _might_be_torn(reading: SampleReading) -> bool:
         for raw, value in zip(records, typed, strict=True)
     ]
     return torn[0] or sum(torn) > _TORN_SHARE * len(records)
+
+
+def _aligned_columns(reading: SampleReading) -> int:
+    """How many columns most lines seem to have, if they stand one below the other by runs of blanks; 0 if not."""
+    lines = [record.raw.strip() for record in reading.records]
+    widths = Counter(len(line.split()) for line in lines if "  " in line)
+    width, times = widths.most_common(1)[0] if widths else (0, 0)
+    return width if width > 1 and times > max(2, len(lines) / 2) else 0
 
 
 def _with_wider_delimiter(
@@ -272,7 +323,8 @@ def _best_quoting(lines: Sequence[Line], delimiter: str, options: ReaderOptions)
         return _reading(lines, Dialect(delimiter, options.quote, loose=True), comment)
     usual = _reading(lines, Dialect(delimiter), comment)
     if not usual.damaged and usual.width > 1:
-        return usual
+        single = _reading(lines, Dialect(delimiter, "'"), comment) if usual.single_quoted else usual
+        return usual if single.damaged or single.width != usual.width else single
     candidates = [usual]
     candidates += [_reading(lines, dialect, comment) for dialect in _single_quotes(lines, delimiter)]
     if usual.flawed:

@@ -20,6 +20,7 @@ CHUNK = 1 << 18
 _LINE_BUFFER = 1 << 16  # smaller than CHUNK, so that chunks are not copied through it
 _AT_ONCE = 32
 """Chunks held against a grammar in one call: each call compiles it anew, which takes a millisecond."""
+_CONTROL = re.compile(b"\xc2[\x80-\x84\x86-\x9f]")
 _LONGEST_RECORD = 1 << 24
 _LONGEST_FAST = 1 << 22
 """Bytes of a record above which the careful reader, which holds it alone, takes less memory than polars."""
@@ -91,6 +92,12 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int) -> Structure:
             found.trouble = "bytes that are not UTF-8"
         elif delimiter and header in chunk and _has_line(chunk, header):
             found.trouble = "the header comes again"
+        elif delimiter and _has_line(outside, delimiter * header.count(delimiter)):
+            found.trouble = "an empty record, below which another table may begin"
+        elif not chunk.isascii() and _CONTROL.search(chunk):
+            found.trouble = "control characters"
+        elif len(chunk) > CHUNK + _LONGEST_FAST:
+            found.trouble = "a record that is too long"
         if found.trouble:
             return found
         found.delimiters += outside.count(delimiter) if delimiter else 0
