@@ -1,80 +1,62 @@
-"""What calamine does not tell of a sheet: codes with their zeros, cells that show an error, formulas without a result.
+"""What calamine does not tell of a sheet: codes with their zeros, cells that show an error, formulas without result.
 
-`WorkbookParts` looks into the parts of an xlsx or ods file; of xls and xlsb files it knows nothing. Used by excel.py.
+Here for xlsx and ods files; oldcells.py and binarycells.py do it for xls and xlsb. Used by sheets.py.
 """
 
 import re
+import struct
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import IO
 from xml.etree import ElementTree as ET
 
+from daemon.readers.binarycells import binary_facts
 from daemon.readers.compressed import begins_as_zip
-from daemon.readers.numberformats import shown, shows_codes
+from daemon.readers.facts import SheetFacts, place_of
+from daemon.readers.numberformats import shows_codes
+from daemon.readers.oldcells import OldWorkbook
 
-_SHOWN = 3
 _CELL = re.compile(r"([A-Z]+)(\d+)")
 _UNCOMPUTED = re.compile(
     rb"(?:</(?:\w+:)?f>|<(?:\w+:)?f\b[^<>]*/>)\s*(?:<v\s*/>|<v>\s*</v>)?\s*</(?:\w+:)?c>"
 )
+_ODD = (KeyError, IndexError, StopIteration, ValueError, struct.error, ET.ParseError)
+"""What the parts of a workbook raise that are not as they should be."""
 _MOST_REPEATS = 1 << 14
 """A cell that is repeated more often in an ods file fills the sheet up to its edge."""
 
 
-@dataclass
-class SheetFacts:
-    """Of one sheet: `texts` by column and row (from 0), `errors` and `uncomputed` by place (`B2`)."""
+def facts_reader(path: Path) -> Callable[[str], SheetFacts]:
+    """What tells the facts of a workbook's sheets by their names; nothing where its parts are not as they should be."""
+    find = _finder(path)
 
-    texts: dict[int, dict[int, str]] = field(default_factory=dict)
-    errors: list[tuple[str, str]] = field(default_factory=list)
-    uncomputed: list[str] = field(default_factory=list)
-
-    @property
-    def notes(self) -> list[str]:
-        """What a person must know of cells that are null here."""
-        notes = []
-        if self.errors:
-            named = _named([f"{place} ({text})" for place, text in self.errors])
-            notes.append(f"warning: {len(self.errors)} cells show an error and are null: {named}")
-        if self.uncomputed:
-            named = _named(self.uncomputed)
-            notes.append(
-                f"warning: {len(self.uncomputed)} cells hold a formula whose result was not saved and are null: "
-                f"{named}; open the workbook, save it and send it again"
-            )
-        return notes
-
-    def add_text(self, row: int, column: int, text: str) -> None:
-        """A cell, counted from 0, is seen as `text`."""
-        self.texts.setdefault(column, {})[row] = text
-
-
-class WorkbookParts:
-    """The parts of a workbook that is a zip archive. Without one, or where its parts are odd, nothing is known."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = None
-        if begins_as_zip(path):
-            with zipfile.ZipFile(path) as archive:
-                names = set(archive.namelist())
-                if "content.xml" in names:
-                    self._read = _ods_facts
-                elif "xl/workbook.xml" in names:
-                    self._read = _xlsx_facts
-
-    def facts(self, sheet: str) -> SheetFacts:
-        """What is known of a sheet's cells."""
-        if self._read is None:
-            return SheetFacts()
+    def facts(sheet: str) -> SheetFacts:
         try:
-            with zipfile.ZipFile(self._path) as archive:
-                return self._read(archive, sheet)
-        except (KeyError, StopIteration, ET.ParseError):
+            return find(sheet) if find else SheetFacts()
+        except _ODD:
             return SheetFacts()
+
+    return facts
+
+
+def _finder(path: Path) -> Callable[[str], SheetFacts] | None:
+    try:
+        if not begins_as_zip(path):
+            return OldWorkbook(path).facts
+        with zipfile.ZipFile(path) as archive:
+            names = set(archive.namelist())
+    except _ODD:
+        return None
+    binary = binary_facts if "xl/workbook.bin" in names else _xlsx_facts
+    read = _ods_facts if "content.xml" in names else binary
+
+    def facts(sheet: str) -> SheetFacts:
+        with zipfile.ZipFile(path) as archive:
+            return read(archive, sheet)
+
+    return facts
 
 
 def _xlsx_facts(archive: zipfile.ZipFile, sheet: str) -> SheetFacts:
@@ -87,15 +69,12 @@ def _xlsx_facts(archive: zipfile.ZipFile, sheet: str) -> SheetFacts:
     with archive.open(part) as file:
         for row, column, cell in _xlsx_cells(file):
             kind, value = cell.get("t", "n"), _child(cell, "v")
-            place = f"{_letters(column)}{row + 1}"
             if kind == "e":
-                facts.errors.append((place, value or "?"))
+                facts.add_error(row, column, value or "?")
             elif not value and kind != "str" and _child(cell, "f") is not None:
-                facts.uncomputed.append(place)
-            elif kind == "n" and value and (code := codes.get(cell.get("s", "0"))):
-                text = shown(value, code)
-                if text is not None:
-                    facts.add_text(row, column, text)
+                facts.uncomputed.append(place_of(row, column))
+            elif kind == "n" and value:
+                facts.add_number(row, column, value, codes.get(cell.get("s", "0")))
     return facts
 
 
@@ -172,7 +151,7 @@ def _note_ods_cell(facts: SheetFacts, row: int, column: int, cell: ET.Element) -
     seen = "".join(next((item for item in cell if _tag(item) == "p"), ET.Element("p")).itertext()).strip()
     kinds = [value for name, value in cell.attrib.items() if name.endswith("}value-type")]
     if "error" in kinds:
-        facts.errors.append((f"{_letters(column)}{row + 1}", seen))
+        facts.add_error(row, column, seen)
     elif "float" in kinds and re.fullmatch(r"0\d+(?:\.\d+)?", seen):
         try:
             if Decimal(seen) == Decimal(_attribute(cell, "value") or ""):
@@ -199,17 +178,3 @@ def _number(letters: str) -> int:
     for letter in letters:
         number = number * 26 + ord(letter) - ord("A") + 1
     return number - 1
-
-
-def _letters(number: int) -> str:
-    letters = ""
-    number += 1
-    while number:
-        number, rest = divmod(number - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
-
-
-def _named(places: list[str]) -> str:
-    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-    return ", ".join(places[:_SHOWN]) + more

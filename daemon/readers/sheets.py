@@ -8,7 +8,8 @@ from pathlib import Path
 
 from python_calamine import CalamineError, CalamineSheet, CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-from daemon.readers.cells import SheetFacts, WorkbookParts
+from daemon.readers.cells import facts_reader
+from daemon.readers.facts import SheetFacts
 from daemon.readers.foreign import spoken
 
 Value = int | float | str | bool | time | date | datetime | timedelta
@@ -36,7 +37,7 @@ def read_sheets(path: Path, only: str | None) -> Iterator[Sheet]:
     """Every worksheet, or the one named `only`; one that cannot be read has a `flaw`. Raises CalamineError."""
     with path.open("rb") as file:  # not by its path: calamine would believe the name's ending
         workbook = CalamineWorkbook.from_filelike(file)
-    parts = WorkbookParts(path)
+    facts_of = facts_reader(path)
     for about in workbook.sheets_metadata:
         if about.typ in (SheetTypeEnum.WorkSheet, SheetTypeEnum.MacroSheet) and only in (None, about.name):
             is_visible = about.visible == SheetVisibleEnum.Visible
@@ -45,7 +46,7 @@ def read_sheets(path: Path, only: str | None) -> Iterator[Sheet]:
             except CalamineError as error:
                 yield Sheet(about.name, is_visible=is_visible, flaw=spoken(error))
                 continue
-            facts = parts.facts(about.name)
+            facts = facts_of(about.name)
             yield Sheet(about.name, _rows(sheet, facts), is_visible, facts, _merged(sheet))
 
 

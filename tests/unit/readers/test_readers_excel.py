@@ -2,7 +2,9 @@
 
 import io
 import zipfile
+from collections.abc import Callable
 
+import oldworkbooks
 import pytest
 from readers_support import Read
 from workbooks import DAY, MOMENT, ZEROS, Cell, workbook
@@ -107,6 +109,15 @@ def test_an_open_document_keeps_codes_and_names_errors(read: Read) -> None:
     outcome = read(_open_document(rows))
     assert outcome.rows == [("007", None), ("007", "x")]
     assert "1 cells show an error and are null: B2 (#DIV/0!)" in outcome.note
+
+
+@pytest.mark.parametrize("make", [oldworkbooks.xls, oldworkbooks.xlsb])
+def test_the_binary_formats_keep_codes_and_name_errors(
+    read: Read, make: Callable[[list[list[oldworkbooks.Cell]]], bytes]
+) -> None:
+    outcome = read(make([["code", "n"], [(7, 1), 7], [(123, 1), 0.5], [(5.5, 1), "#7"]]))
+    assert outcome.rows == [("00007", "7"), ("00123", "0.5"), ("5.5", None)]
+    assert "warning: 1 cells show an error and are null: B4 (#DIV/0!)" in outcome.note
 
 
 @pytest.mark.parametrize(("epoch_1904", "serial"), [(False, 45293), (True, 43831)])
