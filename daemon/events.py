@@ -207,6 +207,11 @@ class Event(StrEnum):
         "domain table batch_id rules file",
         "records were set aside; `rules` counts them by the rule that caught them",
     )
+    SCHEMA_CHANGED = (
+        "schema_changed",
+        "domain table batch_id changes",
+        "a delivery has other columns than its table, or values that its learned types do not fit; `changes` names each",
+    )
     CHECK_WARNED = (
         "check_warned",
         "domain table warning",

@@ -43,6 +43,11 @@ class ColumnChange(NamedTuple):
     before: str | None = None
     after: str | None = None
 
+    def __str__(self) -> str:
+        """As it is logged: `type amount: int64 -> text`."""
+        path = " -> ".join(filter(None, (self.before, self.after)))
+        return f"{self.kind} {self.column}" + (f": {path}" if path else "")
+
 
 class ColumnState(BaseModel):
     """A column: its candidates, and whether it belongs to the table (`bronze.drift` may have kept it out)."""

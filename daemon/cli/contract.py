@@ -6,9 +6,11 @@ from typing import Any
 
 import yaml
 
+from daemon.catalog.columns import TableColumns
 from daemon.catalog.contract import CastRule, Contract
 from daemon.catalog.contract_file import parse_contract
 from daemon.catalog.contract_store import ContractStore
+from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.promotion import TableKey
 from daemon.cli.output import print_json, print_line
 from daemon.cli.roots import find_table, open_ledger, open_root
@@ -43,13 +45,29 @@ def show_contract(root: Path, table: str, *, as_json: bool) -> None:
     store = ContractStore(layout.contracts)
     store.reload()
     contract = store.get(key)
-    shown = _shown(key, contract)
+    learned = _learned(layout, key) if contract.learns else TableColumns()
+    shown = _shown(key, learned.under(contract) if learned.columns else contract)
+    shown["learned"] = plain_casts(learned.rules)
     if as_json:
         print_json(shown)
         return
     where = contract.origin or "none: what holds for a table without a contract"
-    print_line(f"# {key}: {where}, version {contract.version}")
+    print_line(f"# {key}: {where}, version {shown['version']}")
     print_line(yaml.safe_dump(shown["contract"], sort_keys=False, allow_unicode=True, width=110).rstrip())
+    if learned.rules:
+        print_line(
+            f"# learned from what was delivered so far; `medalliond contract adopt {key}` makes it a contract:"
+        )
+        lines = yaml.safe_dump(shown["learned"], sort_keys=False, allow_unicode=True, width=110).splitlines()
+        print_line("\n".join(f"#   {line}" for line in lines))
+
+
+def _learned(layout: Layout, key: TableKey) -> TableColumns:
+    """What is known of the table's columns."""
+    if not layout.ledger.exists():
+        return TableColumns()
+    with LedgerInventory.open(layout.ledger) as inventory:
+        return inventory.columns(key)
 
 
 def _mistakes(layout: Layout, files: tuple[Path, ...]) -> dict[str, str]:

@@ -24,6 +24,8 @@ _ADOPTED = """\
 def diff_contract(root: Path, file: Path, table: str | None, *, as_json: bool) -> None:
     """Print what the contract in `file` would change. Raises ContractError when it is broken."""
     layout = open_root(root)
+    if not file.is_file():
+        raise WrongRequestError(f"{file}: there is no such file.")
     with LedgerInventory.open(layout.ledger) as inventory:
         key = _table_of(layout, inventory, file, table)
         contract = parse_contract(file.read_bytes(), str(file)).contract

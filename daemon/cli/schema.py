@@ -13,7 +13,7 @@ def show_history(root: Path, table: str, *, as_json: bool) -> None:
     with open_ledger(open_root(root)) as views:
         key = find_table(table, views.tables())
         changes = views.schema_changes(key)
-    entries = [{**change, "column": change.pop("column_name")} for change in changes]
+    entries = [{column: change[column] for column in _COLUMNS} for change in changes]
     if as_json:
         print_json(entries)
     elif entries:

@@ -14,6 +14,7 @@ from itertools import zip_longest
 
 import structlog
 
+from daemon.catalog.columns import ColumnChange
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger import DuePromotion, KnownContentError, Ledger, StaleSourceError
@@ -172,7 +173,7 @@ class Promoter:
             then = following(plan, task, outcome, above) if above else None
             now = utc_now()
             try:
-                done += self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace, then)
+                found = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace, then)
             except (StaleSourceError, RetryLaterError) as error:
                 if isinstance(error, KnownContentError):
                     self._recognised[due.group_id] = error.hashes
@@ -180,6 +181,8 @@ class Promoter:
                 if isinstance(error, RetryLaterError) and not committed:
                     raise
                 break
+            done += found.done
+            _tell_changes(task.key, found.changes)
             committed.append((task, outcome))
             task = then
         if committed:
@@ -341,6 +344,13 @@ def _for_logs(kind: str, reason: str) -> str:
     """What a log line may say: not what other people's code says of values, which logs must not hold."""
     told_by_others = kind in {"transform_failed", "refining_failed", "unexpected"}
     return f"{kind.replace('_', ' ')}: `medalliond lineage` tells the reason" if told_by_others else reason
+
+
+def _tell_changes(key: TableKey, changes: Sequence[tuple[str, Sequence[ColumnChange]]]) -> None:
+    """Log what batches changed of their table's columns."""
+    for batch_id, changed in changes:
+        told = [str(change) for change in changed]
+        log.info(Event.SCHEMA_CHANGED, domain=key.domain, table=key.table, batch_id=batch_id, changes=told)
 
 
 def _tell(batch: BatchOutcome) -> None:

@@ -110,6 +110,12 @@ def test_a_contract_is_tried_saved_and_applied_to_old_deliveries(tmp_path: Path)
     )
     assert (found["rows_in_gold"], found["newly_quarantined"]) == ({"now": 2, "then": 1}, {"check:small": 1})
     assert gold(tmp_path) == [1, 2], "a trial changes nothing"
+    shown = json.loads(medalliond(tmp_path, "contract", "show", "sales.orders", "--json"))
+    assert shown["learned"] == {"id": "int64", "amount": "int64"}
+    assert shown["version"].startswith("learned-")
+    assert "#   amount: int64" in medalliond(tmp_path, "contract", "show", "sales.orders")
+    missing = medalliond(tmp_path, "contract", "diff", "nowhere.yaml", status=1)
+    assert "nowhere.yaml: there is no such file" in missing
     medalliond(tmp_path, "contract", "adopt", "sales.orders")
     assert "cast: {}" not in (tmp_path / "catalog/contracts/sales/orders.yaml").read_text()
     assert "has a contract already" in medalliond(tmp_path, "contract", "adopt", "sales.orders", status=1)

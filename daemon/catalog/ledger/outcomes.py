@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
+from typing import NamedTuple
 
+from daemon.catalog.columns import ColumnChange
 from daemon.catalog.ledger.columns import columns_of, keep_columns
 from daemon.catalog.ledger.planning import ask, generation_path, is_held, plan, plan_group
 from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
@@ -31,6 +33,13 @@ class KnownContentError(StaleSourceError):
         self.hashes = hashes
 
 
+class Committed(NamedTuple):
+    """What a commit brought about: the batches that are done by it, and what each changed of its table's columns."""
+
+    done: list[str]
+    changes: list[tuple[str, list[ColumnChange]]]
+
+
 class OutcomeLedger:
     """What became of promotions."""
 
@@ -48,8 +57,8 @@ class OutcomeLedger:
         now: datetime,
         leave_at: datetime,
         then: PromotionTask | None = None,
-    ) -> list[str]:
-        """Make a promotion's outcome the truth, and plan the hop above. Returns the batches that are done by it.
+    ) -> Committed:
+        """Make a promotion's outcome the truth, and plan the hop above.
 
         A generation that it takes the place of may be removed from `leave_at` on. `then` is the hop above as a
         climb foresaw it. A staged batch may ask for a rebuild: when it teaches other types, or its files replace earlier
@@ -94,8 +103,9 @@ class OutcomeLedger:
                     "INSERT OR IGNORE INTO removals VALUES (?, ?)",
                     (generation_path(task.key, task.target, task.generation), leave_at.isoformat()),
                 )
+            changes: list[tuple[str, list[ColumnChange]]] = []
             if task.target is Layer.STAGED:
-                self._heed_columns(tx, task, outcome, new_id, now)
+                changes = self._heed_columns(tx, task, outcome, new_id, now)
                 if task.contract.landing.revisions == "replace":
                     _replace_namesakes(tx, task, outcome, new_id(), now)
             if then is not None:
@@ -103,7 +113,7 @@ class OutcomeLedger:
                 plan(tx, then.key, item.batch_id, then.target, item.transition_id, item.planned_at)
             else:
                 _plan_above(tx, task, outcome, new_id, now)
-            return _finish(tx, task, outcome, now)
+            return Committed(_finish(tx, task, outcome, now), changes)
 
     def _heed_columns(
         self,
@@ -112,8 +122,12 @@ class OutcomeLedger:
         outcome: PromotionOutcome,
         new_id: Callable[[], str],
         now: datetime,
-    ) -> None:
-        """Take up what a staged batch teaches of its table's columns; other types than so far ask for a rebuild."""
+    ) -> list[tuple[str, list[ColumnChange]]]:
+        """Take up what staged batches teach of their table's columns; other types than so far ask for a rebuild.
+
+        Returns what changed, by batch.
+        """
+        heeded: list[tuple[str, list[ColumnChange]]] = []
         for batch in outcome.items:
             if not batch.delivered:
                 continue
@@ -125,10 +139,12 @@ class OutcomeLedger:
             if columns == before and not changes:
                 continue
             keep_columns(tx, task.key, columns, changes, batch.transition.batch_id, now)
+            heeded.append((batch.transition.batch_id, changes))
             widened = [change for change in changes if change.kind == "type"]
             if widened and task.contract.learns and not _is_asked_for(tx, task.key):
                 why = ", ".join(f"{change.column}: {change.before} -> {change.after}" for change in widened)
                 ask(tx, Rebuild(new_id(), task.key, "widen", Layer.STAGED, why=why), now)
+        return heeded
 
     def retry(self, due: DuePromotion, kind: str, error: str, now: datetime) -> None:
         """Write down a failed attempt; the promotion stays planned.

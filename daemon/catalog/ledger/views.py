@@ -194,7 +194,7 @@ class LedgerViews:
     def schema_changes(self, key: TableKey) -> list[dict[str, Any]]:
         """What happened to a table's columns, oldest first."""
         rows = self._store.rows(
-            "SELECT at, batch_id, kind, column_name, before, after FROM schema_changes "
+            'SELECT at, batch_id, kind, column_name AS "column", before, after FROM schema_changes '
             "WHERE domain = ? AND table_name = ? ORDER BY change_id",
             key,
         )

@@ -75,7 +75,7 @@ class World:
         number = self.ledger.promotions.generation(KEY, due.target)
         task = PromotionTask(self.path, KEY, due.target, due.items, Contract(), 1, number)
         outcome = PromotionOutcome(items, rewritten, generation=number + bool(rewritten))
-        return self.ledger.outcomes.commit(task, outcome, self.new_id, NOW, NOW)
+        return self.ledger.outcomes.commit(task, outcome, self.new_id, NOW, NOW).done
 
     def outcome(self, due: DuePromotion, item: PromotionItem, rows: int) -> BatchOutcome:
         files = tuple(FileOutcome(file.file_id, f"sha-{file.name}", rows, "staged") for file in item.sources)

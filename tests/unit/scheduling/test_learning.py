@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from refinery import Refinery
+from structlog.testing import capture_logs
 
 from daemon.catalog.columns import Candidates, ColumnState, TableColumns
 from daemon.catalog.contract import BronzeRules
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
+from daemon.events import Event
 from daemon.lake.layout import Layout
 from daemon.pipeline.casting import learned_cast
 from daemon.pipeline.learning import learn
@@ -187,7 +189,10 @@ def test_the_final_table_is_the_same_in_whatever_order_its_files_came(tmp_path: 
 def test_types_widen_and_the_history_tells_it(refinery: Refinery) -> None:
     refinery.deliver(TABLE, a="id,amount\n1,10\n")
     assert rows(refinery).schema == {"amount": pl.Int64, "id": pl.Int64}
-    refinery.deliver(TABLE, b="id,amount,note\n2,1.5,hello\n")
+    with capture_logs() as logs:
+        refinery.deliver(TABLE, b="id,amount,note\n2,1.5,hello\n")
+    told = [entry["changes"] for entry in logs if entry["event"] == Event.SCHEMA_CHANGED]
+    assert told == [["type amount: int64 -> float64", "added note: text"]]
     refinery.carry_out(TABLE)
     assert rows(refinery).schema == {"amount": pl.Float64, "id": pl.Int64, "note": pl.String}
     refinery.deliver(TABLE, c="ID,amount\n3,n/a\n")
@@ -196,7 +201,7 @@ def test_types_widen_and_the_history_tells_it(refinery: Refinery) -> None:
     assert frame.get_column("amount").to_list() == ["1.5", "10", "n/a"]
     assert frame.columns == ["amount", "id", "note"]
     history = [
-        (change["kind"], change["column_name"], change["before"], change["after"])
+        (change["kind"], change["column"], change["before"], change["after"])
         for change in refinery.ledger.views.schema_changes(TABLE)
     ]
     assert history == [
