@@ -47,11 +47,19 @@ class GoldModel:
 
     def _write(self, final: Path) -> LayerFile | None:
         with writing(final) as pending:
-            rows = pending.sink(self._computed())
+            rows = pending.sink(self._computed()) if self._has_rows_to_read() else 0
             if rows == 0:
                 remove_tree(final)
                 return None
             return pending.publish(self._task.batch_id, rows)
+
+    def _has_rows_to_read(self) -> bool:
+        """Whether there is something to compute.
+
+        A table all of whose deliveries were undone has no columns for SQL to name; a function gets an empty frame for it.
+        """
+        rules = self._task.contract.model
+        return rules is None or rules.sql is None or all(entry.files for entry in self._task.inputs)
 
     def _computed(self) -> pl.LazyFrame:
         task = self._task

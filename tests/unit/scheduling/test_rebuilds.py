@@ -351,3 +351,19 @@ def test_an_undone_delivery_can_be_redone_in_a_restored_backup(refinery: Refiner
     assert gold(restored) == [(1, 10)]
     assert is_whole(restored)
     restored.close()
+
+
+def test_a_model_over_a_table_all_of_whose_deliveries_are_undone_has_no_rows_and_gets_them_back(
+    refinery: Refinery,
+) -> None:
+    model = TableKey("sales", "sums")
+    sql = "SELECT sum(amount) AS total FROM gold.sales.orders"
+    refinery.contract(ORDERS, CASTS)
+    refinery.contract(model, f"model: {{sql: {sql}}}\n")
+    batch = refinery.deliver(ORDERS, a="id,amount\n1,10\n2,20\n")
+    link = refinery.layout.layer_link(Layer.GOLD, model)
+    undo(refinery, batch)
+    assert not list(link.glob("*.parquet"))
+    redo(refinery, batch)
+    (path,) = link.glob("*.parquet")
+    assert pl.read_parquet(path)["total"].to_list() == [30]
