@@ -6,7 +6,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
+_START = 30.0
 
 
 @dataclass
@@ -32,7 +34,7 @@ class Peaks:
             if own is None:
                 return
             self.parent = max(self.parent, own)
-            self.child = max([self.child, *(_high_water(child) or 0.0 for child in _children(pid))])
+            self.child = max([self.child, *(_high_water(child) or 0.0 for child in children(pid))])
 
 
 def drain(root: Path, **settings: str) -> tuple[float, Peaks]:
@@ -53,6 +55,46 @@ def drain(root: Path, **settings: str) -> tuple[float, Peaks]:
     if process.returncode:
         raise RuntimeError(f"drain ended with {process.returncode}:\n{output.decode()[-3000:]}")
     return seconds, peaks
+
+
+@contextmanager
+def running(root: Path) -> Iterator[int]:
+    """`medalliond run` on a root, ready; gives its process id, and stops it when the block ends."""
+    with (root.parent / "log").open("w") as log:
+        daemon = subprocess.Popen(
+            [sys.executable, "-m", "daemon", "run", "--root", str(root)],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "MEDALLIOND_LOG_FORMAT": "json"},
+        )
+    try:
+        until = time.monotonic() + _START
+        while "daemon_ready" not in (root.parent / "log").read_text():
+            if time.monotonic() > until:
+                raise RuntimeError((root.parent / "log").read_text()[-3000:])
+            time.sleep(0.05)
+        time.sleep(2)  # until its workers are warm
+        yield daemon.pid
+    finally:
+        daemon.terminate()
+        daemon.wait(30)
+
+
+def timed_command(*words: str) -> float:
+    """Seconds that a Python command takes from start to exit."""
+    return timed(lambda: subprocess.run([sys.executable, *words], check=True, capture_output=True))
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float:
+    """The resident set of a process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -118,7 +160,8 @@ def _high_water(pid: int) -> float | None:
     return int(line.split()[1]) / 1024 if line else None
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """The processes that one has started."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()] + [
             int(child)

@@ -1,11 +1,10 @@
-"""From rename to readable: a 1,000-row file renamed into landing of an idle daemon, a hundred times.
+"""From rename to readable: a 1,000-row file renamed into landing of an idle daemon, a hundred times, then into 100 tables.
 
-`python -m bench.latency [FILES]`. The clock stops when a new gold file can be opened and counted.
+`python -m bench.latency [FILES]`. The clock of a file stops when its gold file can be opened and counted; of 100 files that
+are renamed into landing at once, into a table each, it stops when the gold file is there.
 """
 
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,44 +12,41 @@ from pathlib import Path
 
 import polars as pl
 
-from bench.common import keep
+from bench.common import keep, running
 from bench.data import orders
 
 ROWS = 1_000
+TABLES = 100
+ROUNDS = 5
 _WARM_UP = 3
 _PAUSE = 0.05
+_PATIENCE = 60.0
 
 
 def main() -> int:
     """Run it; returns 1 when a row is missing."""
     files = int(sys.argv[1]) if len(sys.argv) > 1 else 100
     with tempfile.TemporaryDirectory(prefix="medalliond-bench-") as folder:
-        root = Path(folder) / "root"
+        root, outside = Path(folder) / "root", Path(folder)
         (root / "landing/orders").mkdir(parents=True)
-        with (Path(folder) / "log").open("w") as log:
-            daemon = subprocess.Popen(
-                [sys.executable, "-m", "daemon", "run", "--root", str(root)],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "MEDALLIOND_LOG_FORMAT": "json"},
-            )
-        try:
-            time.sleep(3)
-            times = [_one(root, Path(folder), number) for number in range(files + _WARM_UP)][_WARM_UP:]
-        finally:
-            daemon.terminate()
-            daemon.wait(15)
-        rows = pl.scan_parquet(root / "data/gold/main/orders/*.parquet").select(pl.len()).collect().item()
-    times.sort()
-    percentiles = {
-        f"p{share}": times[min(len(times) - 1, len(times) * share // 100)] * 1000 for share in (95, 99)
-    }
+        for table in range(TABLES):
+            (root / f"landing/t{table}").mkdir()
+        with running(root):
+            alone = [_one(root, outside, number) for number in range(files + _WARM_UP)][_WARM_UP:]
+            together = [
+                seconds for number in range(ROUNDS + 1) for seconds in _all(root, outside, number) if number
+            ]
+        rows = _rows(root / "data/gold/main")
+    wanted = (files + _WARM_UP + TABLES * (ROUNDS + 1)) * ROWS
     keep(
         "latency",
-        [{"what": "rename -> gold readable, ms", "median": statistics.median(times) * 1000, **percentiles}],
-        {"files": files, "rows": rows},
+        [
+            {"what": "one file, idle daemon: rename -> gold counted, ms", **_percentiles(alone)},
+            {"what": f"{TABLES} tables at once: renames -> gold there, ms", **_percentiles(together)},
+        ],
+        {"files": files, "tables": TABLES, "rounds": ROUNDS, "rows": rows},
     )
-    return int(rows != (files + _WARM_UP) * ROWS)
+    return int(rows != wanted)
 
 
 def _one(root: Path, outside: Path, number: int) -> float:
@@ -66,6 +62,38 @@ def _one(root: Path, outside: Path, number: int) -> float:
     seconds = time.perf_counter() - began
     time.sleep(_PAUSE)
     return seconds
+
+
+def _all(root: Path, outside: Path, number: int) -> list[float]:
+    """A file for every table, renamed one after the other; seconds from each one's rename until it is in gold."""
+    tables = [f"t{table}" for table in range(TABLES)]
+    for place, table in enumerate(tables):
+        orders((number * TABLES + place) * ROWS, ROWS).write_csv(outside / f"{table}.csv")
+    before = {table: len(_files(root / f"data/gold/main/{table}")) for table in tables}
+    began = {}
+    for table in tables:
+        began[table] = time.perf_counter()
+        (outside / f"{table}.csv").rename(root / f"landing/{table}/{number}.csv")
+    ended: dict[str, float] = {}
+    while len(ended) < TABLES and time.perf_counter() - began[tables[0]] < _PATIENCE:
+        for table in tables:
+            if table not in ended and len(_files(root / f"data/gold/main/{table}")) > before[table]:
+                ended[table] = time.perf_counter()
+        time.sleep(0.002)
+    time.sleep(2)  # until sources are archived as well
+    return [ended.get(table, began[table] + _PATIENCE) - began[table] for table in tables]
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    shares = {
+        f"p{share}": ordered[min(len(ordered) - 1, len(ordered) * share // 100)] * 1000 for share in (95, 99)
+    }
+    return {"median": statistics.median(ordered) * 1000, **shares}
+
+
+def _rows(gold: Path) -> int:
+    return int(pl.scan_parquet(gold / "*/*.parquet").select(pl.len()).collect().item())
 
 
 def _files(folder: Path) -> set[str]:

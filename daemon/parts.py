@@ -83,7 +83,7 @@ class Parts:
                 workers=self.workers,
                 backoff=self.backoff,
                 rebuilder=rebuilder,
-                lanes=Lanes(),
+                lanes=Lanes(large=max(1, settings.workers - 1)),
                 grace=grace,
                 incomplete_wait=settings.incomplete_wait,
             ),

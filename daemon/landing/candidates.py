@@ -2,15 +2,18 @@
 
 Owned by intake's thread.
 
-Bounded: past a number of paths nothing is added, and a later sweep finds the rest.
+Bounded: past a number of paths nothing is added, and a later sweep finds the rest, those that came first before others.
 """
 
 import math
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from heapq import nsmallest
+from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +41,10 @@ from daemon.landing.watcher import Hint
 
 log = structlog.get_logger(__name__)
 
-_MAX_PATHS = 50_000
+_MAX_PATHS = 60_000
+_MAX_IN_FOLDER = 20_000
+"""Paths that are known at once, in all (some 70 MB) and in one folder: a million files of one table leave room for others,
+and are more than it can have claimed before a sweep has found the next."""
 _TOGETHER = 0.05
 """Seconds: files that settle within the same twentieth are looked at together, and so become one batch."""
 _HINDERED_WAIT = 30.0
@@ -77,7 +83,9 @@ class Candidates:
         incomplete_wait: float,
     ) -> None:
         self.ready: dict[TableKey, dict[Path, ReadyFile]] = {}
-        self.overflowed = False
+        self._in_folder: Counter[Path] = Counter()
+        self._passed_over: set[Path] = set()
+        self._swept = 0
         self._landing = landing
         self._rules = rules
         self._route = route
@@ -95,9 +103,11 @@ class Candidates:
         return len(self._watched) + len(self._ready_paths)
 
     @property
-    def is_full(self) -> bool:
-        """Whether no further path is taken in."""
-        return self.count >= _MAX_PATHS
+    def is_worth_a_sweep(self) -> bool:
+        """Whether paths were passed over, and by now there is room for so many that a sweep pays."""
+        return self.count <= _MAX_PATHS // 2 and any(
+            self._in_folder[folder] <= _MAX_IN_FOLDER // 2 for folder in self._passed_over
+        )
 
     @property
     def next_due(self) -> float | None:
@@ -117,20 +127,31 @@ class Candidates:
         self._look(Found(hint.path, Sighting.of(hint.path.name, found)), now, moved=hint.moved)
 
     def sweep(self, now: float) -> int:
-        """Look at every file of landing. Returns how many there are."""
-        self.overflowed = False
-        ignored, self._ignored = self._ignored, {}
-        seen = 0
+        """Look at every file of landing that is not known, as far as there is room. Returns how many there are in all."""
+        self._passed_over.clear()
+        self._swept = 0
+        found = nsmallest(_MAX_PATHS - self.count + 1, self._first_of_folders(now), key=_arrival)
         # In the order of their arrival, which `keep: last` goes by; mtime would be the sender's.
-        for found in sorted(
-            self._walk(self._landing), key=lambda found: (found.sighting.ctime_ns, found.path)
-        ):
-            seen += 1
+        for one in found:
+            self._look(one, now, moved=False)
+        return self._swept
+
+    def _first_of_folders(self, now: float) -> Iterator[Found]:
+        """What is in landing and not known; of each folder what came first, and one more than there is room for."""
+        for folder, found in groupby(self._unknown(now), key=lambda found: found.path.parent):
+            yield from nsmallest(_MAX_IN_FOLDER - self._in_folder[folder] + 1, found, key=_arrival)
+
+    def _unknown(self, now: float) -> Iterator[Found]:
+        """What is in landing and not known; at what is watched it looks again."""
+        ignored, self._ignored = self._ignored, {}
+        for found in self._walk(self._landing):
+            self._swept += 1
             if ignored.get(found.path) == found.sighting:
                 self._ignored[found.path] = found.sighting
-            else:
+            elif found.path in self._watched:
                 self._look(found, now, moved=False)
-        return seen
+            elif found.path not in self._ready_paths:
+                yield found
 
     def look_again(self, now: float) -> None:
         """Look again at the watched paths whose time has come."""
@@ -143,6 +164,7 @@ class Candidates:
     def taken(self, key: TableKey, path: Path) -> None:
         """This ready file is in a batch now."""
         self._ready_paths.discard(path)
+        self._leaves(path)
         del self.ready[key][path]
         if not self.ready[key]:
             del self.ready[key]
@@ -165,8 +187,8 @@ class Candidates:
         known = self._known(path.relative_to(self._landing.parent), sighting.size, sighting.mtime_ns)
         if known == "kept":
             self._ignored[path] = sighting
-        elif path not in self._watched and self.is_full:
-            self.overflowed = True
+        elif path not in self._watched and self._is_full(path.parent):
+            self._passed_over.add(path.parent)
         else:
             watched = self._since_before(path, sighting, now, moved=moved)
             left = self._incomplete_wait - (time.time() - sighting.mtime_ns / 1e9)
@@ -225,6 +247,7 @@ class Candidates:
         if isinstance(verdict, Ready):
             self._forget(path)
             self._ready_paths.add(path)
+            self._in_folder[path.parent] += 1
             name = source_name(path.relative_to(self._landing))
             file = ReadyFile(path, name, sighting.size, sighting.mtime_ns, sighting.inode, marker)
             self.ready.setdefault(key, {})[path] = file
@@ -236,11 +259,23 @@ class Candidates:
     def _watch(self, path: Path, watched: _Watched, due: float) -> None:
         """Look at a path again at `due` (monotonic), or when something is heard of it."""
         watched.due = due
+        if path not in self._watched:
+            self._in_folder[path.parent] += 1
         self._watched[path] = watched
         self._wake_at = watched.due if self._wake_at is None else min(self._wake_at, watched.due)
 
     def _forget(self, path: Path) -> None:
-        self._watched.pop(path, None)
+        if self._watched.pop(path, None) is not None:
+            self._leaves(path)
+
+    def _leaves(self, path: Path) -> None:
+        self._in_folder[path.parent] -= 1
+        if not self._in_folder[path.parent]:
+            del self._in_folder[path.parent]
+
+    def _is_full(self, folder: Path) -> bool:
+        """Whether no further path of a folder is taken in."""
+        return self.count >= _MAX_PATHS or self._in_folder[folder] >= _MAX_IN_FOLDER
 
     def _ignore(self, key: TableKey, path: Path, sighting: Sighting, verdict: Ignore) -> None:
         """Say once that a path is left where it is, until it changes."""
@@ -253,6 +288,10 @@ class Candidates:
             name = source_name(path.relative_to(self._landing))
             log.warning(event, domain=key.domain, table=key.table, file=name, reason=reason)
             self._ignored[path] = sighting
+
+
+def _arrival(found: Found) -> tuple[int, Path]:
+    return found.sighting.ctime_ns, found.path
 
 
 def _hindrance(path: Path) -> str | None:

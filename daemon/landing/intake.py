@@ -29,6 +29,8 @@ _MAX_UNSTAGED = 2
 """Batches of a table that are claimed and not staged: one that is being read, and the next."""
 _MACHINE_WAIT = 5.0
 """Seconds until a claim that the machine refused is tried again."""
+_MOST_WORDS = 20_000
+"""Hints that wait to be looked at."""
 _LISTEN = 5.0
 """Seconds the thread sleeps at most, so that a lost word costs no more than that."""
 
@@ -70,8 +72,11 @@ class Intake:
         self._thread = threading.Thread(target=self._run, name="intake")
 
     def hint(self, hint: Hint) -> None:
-        """Somebody saw something happen to a path."""
-        self._words.put(hint)
+        """Somebody saw something happen to a path. Past a number of words that wait, a sweep finds it."""
+        if self._words.qsize() < _MOST_WORDS:
+            self._words.put(hint)
+        else:
+            self._sweep_wanted.set()
 
     def staged(self, key: TableKey) -> None:
         """A batch of this table is staged: there may be room for the next."""
@@ -129,7 +134,7 @@ class Intake:
             self._sweep_landing()
         self._candidates.look_again(time.monotonic())
         self._claim_ready()
-        if self._candidates.overflowed and not self._candidates.is_full:
+        if self._candidates.is_worth_a_sweep:
             self._sweep_wanted.set()
 
     def _listen(self) -> None:

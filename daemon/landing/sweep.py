@@ -40,11 +40,11 @@ def sweep(folder: Path, problems: list[str]) -> Iterator[Found]:
             yield Found(Path(entry.path), Sighting.of(entry.name, found))
 
 
-def _entries(folder: str, problems: list[str], *, required: bool) -> list[os.DirEntry[str]]:
-    """List a folder; read at once, so that no descriptor stays open while files are claimed."""
+def _entries(folder: str, problems: list[str], *, required: bool) -> Iterator[os.DirEntry[str]]:
+    """The entries of a folder, one by one: there may be a million."""
     try:
         with os.scandir(folder) as entries:
-            return list(entries)
+            yield from entries
     except (FileNotFoundError, NotADirectoryError) as error:
         if required:
             problems.append(f"{folder} cannot be looked through: {error.strerror}; is it still there?")
@@ -52,7 +52,6 @@ def _entries(folder: str, problems: list[str], *, required: bool) -> list[os.Dir
         problems.append(
             f"{folder} cannot be looked through: {error.strerror}; give the daemon's user rx on it"
         )
-    return []
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

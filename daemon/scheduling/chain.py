@@ -115,8 +115,8 @@ class Chain:
 
     def _hop(self, key: TableKey, target: Layer) -> bool:
         step = self._promoter.step(key, target)
-        for layer in step.wanted:
-            self.wake(key, layer)
+        for other in step.wanted:
+            self.wake(*other)
         if not step.ran:
             self._retry_in_time()
             return False

@@ -1,9 +1,11 @@
 """Which layers of a table are being carried into, so that a climb and the jobs of the hops above it never meet.
 
 Shared by the promoter's steps, one a thread. A step that finds its layer taken leaves word, and is woken when it is free.
+Large work has a lane of its own, across tables: it never has all workers, so that it does not hold up what is small.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from itertools import takewhile
 
@@ -12,9 +14,11 @@ from daemon.catalog.transition import Layer
 
 
 class Lanes:
-    """Layers taken, by table."""
+    """Layers taken, by table; `large` pieces of large work may go on at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, large: int = 1) -> None:
+        self._room = large
+        self._waiting: deque[tuple[TableKey, Layer]] = deque()
         self._taken: set[tuple[TableKey, Layer]] = set()
         self._wanted: set[tuple[TableKey, Layer]] = set()
         self._lock = threading.Lock()
@@ -42,11 +46,27 @@ class Lanes:
             self._taken.update((key, above) for above in free)
             return free
 
-    def leave(self, key: TableKey, layers: Iterable[Layer]) -> set[Layer]:
+    def take_large(self, key: TableKey, layer: Layer) -> bool:
+        """Begin a piece of large work, or leave word that it waits; returns whether there was room."""
+        with self._lock:
+            if self._room:
+                self._room -= 1
+                return True
+            if (key, layer) not in self._waiting:
+                self._waiting.append((key, layer))
+            return False
+
+    def leave_large(self) -> tuple[TableKey, Layer] | None:
+        """End a piece of large work; returns what has waited longest for its room."""
+        with self._lock:
+            self._room += 1
+            return self._waiting.popleft() if self._waiting else None
+
+    def leave(self, key: TableKey, layers: Iterable[Layer]) -> set[tuple[TableKey, Layer]]:
         """Let layers go; returns those that were wanted meanwhile."""
         lanes = {(key, layer) for layer in layers}
         with self._lock:
             self._taken -= lanes
             wanted = self._wanted & lanes
             self._wanted -= lanes
-        return {layer for _, layer in wanted}
+        return wanted

@@ -58,7 +58,7 @@ class Step:
     `ran`: a promotion was due; `published`: the layers that it changed; `settled`: the fate of dropped files is known
     now; `withdrawn`: a batch was taken back; `outstanding`: the disk does not show yet what the ledger says;
     `branched`: other tables have batches by it; `part`: it staged a further sheet of a workbook;
-    `wanted`: other steps found these layers taken by it.
+    `wanted`: steps that waited for it to end.
     """
 
     ran: bool
@@ -68,7 +68,7 @@ class Step:
     outstanding: bool = False
     branched: bool = False
     part: bool = False
-    wanted: frozenset[Layer] = frozenset()
+    wanted: frozenset[tuple[TableKey, Layer]] = frozenset()
 
 
 class Promoter:
@@ -113,16 +113,27 @@ class Promoter:
             step = self._carry(key, target, taken)
         finally:
             wanted = self._lanes.leave(key, taken)
-        return replace(step, wanted=frozenset(wanted))
+        return replace(step, wanted=step.wanted | wanted)
 
     def _carry(self, key: TableKey, target: Layer, taken: list[Layer]) -> Step:
         due = self._ledger.promotions.due(key, target, self._backoff.waiting())
         if due is None:
             return Step(ran=False)
+        if not due.is_large:
+            return self._attempt(due, taken)
+        if not self._lanes.take_large(key, target):
+            return Step(ran=False)
+        try:
+            step = self._attempt(due, taken)
+        finally:
+            waiting = self._lanes.leave_large()
+        return replace(step, wanted=frozenset({waiting} if waiting else ()))
+
+    def _attempt(self, due: DuePromotion, taken: list[Layer]) -> Step:
         started = utc_now()
         try:
             batch_id = due.items[0].batch_id
-            self._clean(key, target, batch_id)
+            self._clean(due.key, due.target, batch_id)
             recognised = self._recognised.pop(due.group_id, frozenset())
             plan = self._planner.plan(due, recognised, taken, climbs=batch_id not in self._grounded)
             if plan.above:

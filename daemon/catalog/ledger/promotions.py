@@ -15,6 +15,9 @@ from daemon.catalog.promotion import ClaimedFile, LayerFile, PromotionItem, Tabl
 from daemon.catalog.transition import Layer, LayerTransitionLog
 
 _OF_A_SIZE = 16
+_LARGE = 256_000_000
+_PACKED = 4
+"""Bytes of text that a byte of a layer file stands for, roughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,13 @@ class DuePromotion:
     items: tuple[PromotionItem, ...]
     deaths: int
     file_count: int
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it takes a worker for long: more than a batch of small files may be."""
+        dropped = sum(source.size for item in self.items for source in item.sources)
+        below = sum(item.source.size for item in self.items if item.source is not None)
+        return dropped > _LARGE or below * _PACKED > _LARGE
 
 
 class UncommittedHop(NamedTuple):

@@ -10,6 +10,7 @@ from refinery import HOPS, Refinery
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
+from daemon.scheduling.promoter import Step
 from daemon.scheduling.recovery import recover
 from daemon.scheduling.workers import StoppingError, WorkerDiedError
 
@@ -99,7 +100,7 @@ def test_a_step_that_finds_its_layer_taken_by_a_climb_is_woken_after_it(refinery
     refinery.claim(KEY, a=TEXT)
     found = []
     refinery.workers.meanwhile = lambda: found.append(refinery.promoter.step(KEY, Layer.SILVER).ran)
-    assert refinery.promoter.step(KEY, Layer.STAGED).wanted == {Layer.SILVER}
+    assert refinery.promoter.step(KEY, Layer.STAGED).wanted == {(KEY, Layer.SILVER)}
     assert found == [False]
 
 
@@ -199,3 +200,21 @@ def test_content_the_table_has_never_shows_twice_in_gold_however_many_files_are_
     (frame,) = seen
     assert frame is not None
     assert frame.height == len(texts)
+
+
+def test_large_work_never_has_all_workers(refinery: Refinery, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("daemon.catalog.ledger.promotions._LARGE", 40)
+    other, small = TableKey("sales", "other"), TableKey("sales", "small")
+    refinery.claim(KEY, a=TEXT * 2)
+    refinery.claim(other, a=TEXT * 2)
+    refinery.claim(small, a="id\n1\n")
+    steps: list[Step] = []
+
+    def meanwhile() -> None:
+        refinery.workers.meanwhile = lambda: None
+        steps.extend(refinery.promoter.step(key, Layer.STAGED) for key in (other, small))
+
+    refinery.workers.meanwhile = meanwhile
+    assert refinery.promoter.step(KEY, Layer.STAGED).wanted == {(other, Layer.STAGED)}
+    assert [step.ran for step in steps] == [False, True]
+    assert refinery.promoter.step(other, Layer.STAGED).ran

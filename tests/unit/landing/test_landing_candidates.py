@@ -1,0 +1,82 @@
+"""What is known of landing is bounded: of a flood the first come first, and other folders keep their room."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon.catalog.contract import LandingRules
+from daemon.catalog.promotion import TableKey
+from daemon.landing import candidates as module
+from daemon.landing.candidates import Candidates
+from daemon.landing.watcher import Hint
+
+FLOODED, CALM = TableKey("main", "flooded"), TableKey("main", "calm")
+
+
+@pytest.fixture
+def candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Candidates:
+    monkeypatch.setattr(module, "_MAX_IN_FOLDER", 10)
+    monkeypatch.setattr(module, "_MAX_PATHS", 15)
+    return Candidates(
+        tmp_path / "landing",
+        rules=lambda _: LandingRules(settle=0),
+        route=lambda _: None,
+        settle=0,
+        known=lambda *_: None,
+        incomplete_wait=0,
+    )
+
+
+def drop(root: Path, table: str, *names: str) -> list[Path]:
+    folder = root / "landing" / table
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_text("a\n1\n")
+    return [folder / name for name in names]
+
+
+def take(candidates: Candidates, key: TableKey, count: int) -> list[str]:
+    """Claim that many ready files of a table, the first ready first."""
+    paths = list(candidates.ready[key])[:count]
+    for path in paths:
+        candidates.taken(key, path)
+    return [path.name for path in paths]
+
+
+def test_of_a_flood_the_first_come_first_and_the_rest_is_found_as_room_is_made(
+    tmp_path: Path, candidates: Candidates
+) -> None:
+    names = [f"{number:02}.csv" for number in range(35)]
+    for path in drop(tmp_path, "flooded", *reversed(names)):
+        os.utime(path)
+    arrived = sorted(names, key=lambda name: (tmp_path / "landing/flooded" / name).stat().st_ctime_ns)
+    assert candidates.sweep(0.0) == 35
+    assert candidates.count == 10
+    taken: list[str] = []
+    while candidates.count:
+        taken += take(candidates, FLOODED, 5)
+        for name in taken[-5:]:
+            (tmp_path / "landing/flooded" / name).unlink()
+        if candidates.is_worth_a_sweep:
+            candidates.sweep(0.0)
+        assert candidates.count <= 10
+    assert taken == arrived
+
+
+def test_a_flood_in_one_folder_leaves_room_for_another(tmp_path: Path, candidates: Candidates) -> None:
+    drop(tmp_path, "flooded", *(f"{number}.csv" for number in range(40)))
+    candidates.sweep(0.0)
+    (path,) = drop(tmp_path, "calm", "a.csv")
+    candidates.hint(Hint(path, moved=True, is_directory=False), 0.0)
+    assert list(candidates.ready[CALM]) == [path]
+    (late,) = drop(tmp_path, "flooded", "late.csv")
+    candidates.hint(Hint(late, moved=True, is_directory=False), 0.0)
+    assert late not in candidates.ready[FLOODED]
+
+
+def test_in_all_no_more_is_known_than_the_limit_says(tmp_path: Path, candidates: Candidates) -> None:
+    for table in ("one", "two", "three"):
+        drop(tmp_path, table, *(f"{number}.csv" for number in range(8)))
+    candidates.sweep(0.0)
+    assert candidates.count == 15
