@@ -7,6 +7,7 @@ rest, so that most columns of text cost nothing.
 
 import re
 from collections.abc import Mapping
+from typing import Literal
 
 import polars as pl
 
@@ -21,6 +22,7 @@ from daemon.catalog.columns import (
 )
 from daemon.pipeline.provenance import PROVENANCE
 
+Engine = Literal["auto", "in-memory"]
 _SAMPLE = 100
 _INT = r"^(0|-?[1-9]\d{0,14})$"
 _FLOAT = r"^-?(0|[1-9]\d*)\.(0|\d*[1-9])$"
@@ -61,26 +63,29 @@ _LOOKS = {
 """How a value must look to allow a candidate at all: all candidates of a column of text, before one is tested."""
 
 
-def learn(frame: pl.LazyFrame, known: Mapping[str, Candidates]) -> dict[str, Candidates]:
+def learn(
+    frame: pl.LazyFrame, known: Mapping[str, Candidates], engine: Engine = "auto"
+) -> dict[str, Candidates]:
     """The candidates of every column of staged rows but provenance, in its order.
 
     `known` are those of earlier deliveries: what they rule out is not looked for again. None: no value yet.
+    `engine` is `in-memory` for rows that are there: to start the streaming one costs more than the looks.
     """
     schema = frame.collect_schema()
     columns = [name for name in schema.names() if name not in PROVENANCE]
     texts = [name for name in columns if schema[name] == pl.String]
-    sample = frame.select(texts).head(_SAMPLE).collect()
+    sample = frame.select(texts).head(_SAMPLE).collect(engine=engine)
     plausible = {name: _plausible(sample.get_column(name), known.get(name)) for name in texts}
     unseen = [
         name for name in columns if name not in texts or not any(map(_is_value, sample.get_column(name)))
     ]
-    first = _answers(frame, {name: _strongest(candidates) for name, candidates in plausible.items()})
-    second = _answers(frame, {name: plausible[name] - _settled(first[name]) for name in texts})
+    first = _answers(frame, {name: _strongest(candidates) for name, candidates in plausible.items()}, engine)
+    second = _answers(frame, {name: plausible[name] - _settled(first[name]) for name in texts}, engine)
     facts = frame.select(
         *(_has_value(name, schema[name]).alias(f"value {name}") for name in unseen),
         *(_is_plain(name, schema[name]).alias(f"plain {name}") for name in columns if name not in texts),
     )
-    known_facts = facts.collect().row(0, named=True) if unseen else {}
+    known_facts = facts.collect(engine=engine).row(0, named=True) if unseen else {}
     found: dict[str, Candidates] = {}
     for name in columns:
         if name in unseen and not known_facts[f"value {name}"]:
@@ -92,7 +97,9 @@ def learn(frame: pl.LazyFrame, known: Mapping[str, Candidates]) -> dict[str, Can
     return found
 
 
-def _answers(frame: pl.LazyFrame, wanted: Mapping[str, frozenset[str]]) -> dict[str, dict[str, bool]]:
+def _answers(
+    frame: pl.LazyFrame, wanted: Mapping[str, frozenset[str]], engine: Engine
+) -> dict[str, dict[str, bool]]:
     """Test candidates on all values of their columns, in one pass: column -> candidate -> whether it holds."""
     tests = [(name, candidate) for name, candidates in wanted.items() for candidate in sorted(candidates)]
     found: dict[str, dict[str, bool]] = {name: {} for name in wanted}
@@ -100,7 +107,7 @@ def _answers(frame: pl.LazyFrame, wanted: Mapping[str, frozenset[str]]) -> dict[
         answers = frame.select(
             _holds(name, candidate).alias(str(place)) for place, (name, candidate) in enumerate(tests)
         )
-        for (name, candidate), holds in zip(tests, answers.collect().row(0), strict=True):
+        for (name, candidate), holds in zip(tests, answers.collect(engine=engine).row(0), strict=True):
             found[name][candidate] = holds
     return found
 

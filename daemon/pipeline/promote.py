@@ -7,6 +7,7 @@ writes lineage.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 
 from polars.exceptions import PanicException
 
@@ -29,7 +30,7 @@ from daemon.lake.layout import Layout
 from daemon.pipeline.bronze import BronzeLayer
 from daemon.pipeline.dedup import Published
 from daemon.pipeline.gold import GoldLayer
-from daemon.pipeline.learning import learn
+from daemon.pipeline.learning import Engine, learn
 from daemon.pipeline.models import GoldModel
 from daemon.pipeline.records import Attempt, dropped_sources, layer_source, shown, transition
 from daemon.pipeline.results import LayerResult, Place
@@ -133,7 +134,8 @@ class _Promotion:
         if not self.task.contract.learns:
             return tuple((name, frozenset[str]()) for name, _ in columns)
         known = {name: state.candidates for name, state in self.task.columns.columns.items()}
-        return tuple(learn(scan(content), known).items())
+        engine: Engine = "auto" if isinstance(content, Path) else "in-memory"
+        return tuple(learn(scan(content), known, engine).items())
 
     def _bronze(self, item: PromotionItem) -> BatchOutcome:
         contract = self.task.contract

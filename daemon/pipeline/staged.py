@@ -214,7 +214,11 @@ def _write(delivery: Delivery, pending: PendingParquet, place: Place) -> dict[st
     """Write what was read; returns the rows by file."""
     hold = place.hold and delivery.size is not None and delivery.size <= _HELD_BYTES
     rows = pending.sink(_together(delivery, place), hold=hold)
-    counts = pending.rows.group_by(SOURCE_FILE).len().collect() if rows else pl.DataFrame()
+    counts = (
+        pending.rows.group_by(SOURCE_FILE).len().collect(engine="in-memory" if hold else "auto")
+        if rows
+        else pl.DataFrame()
+    )
     return dict(counts.iter_rows())
 
 
