@@ -36,6 +36,14 @@ class ContractError(MedalliondError):
     """A contract or a transform is wrong: park what needs it until a person has edited it."""
 
 
+class SharedFileError(MedalliondError):
+    """Rows of older batches must change that share their file with others: they are to be taken out of it first."""
+
+    def __init__(self, batch_ids: frozenset[str]) -> None:
+        super().__init__(batch_ids)
+        self.batch_ids = batch_ids
+
+
 class HaltError(MedalliondError):
     """The daemon cannot go on safely (second daemon, unusable ledger): stop at once and say the way out."""
 

@@ -234,6 +234,16 @@ class Event(StrEnum):
         "domain table layer generation",
         "files of a layer were rewritten; readers see the new set from now on",
     )
+    LAYER_COMPACTED = (
+        "layer_compacted",
+        "domain table layer generation files into bytes",
+        "rows of a layer stand in other files now: small ones were merged, or batches were taken out of a merged one",
+    )
+    COMPACTION_FAILED = (
+        "compaction_failed",
+        "domain table layer error",
+        "files could not be merged; they stay as they are",
+    )
     GENERATION_REMOVED = (
         "generation_removed",
         "count paths",

@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import structlog
 
+from daemon.catalog.compaction import CompactionLimits
+from daemon.catalog.contract import CompactionRules
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.ledger import Ledger
 from daemon.catalog.promotion import TableKey
@@ -20,6 +22,7 @@ from daemon.landing.intake import Intake
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.chain import Chain
 from daemon.scheduling.clock import utc_now
+from daemon.scheduling.compactor import Compactor
 from daemon.scheduling.jobs import Jobs
 from daemon.scheduling.lanes import Lanes
 from daemon.scheduling.models import ModelRefresher
@@ -69,8 +72,22 @@ class Parts:
         self.backoff = Backoff(settings.retry_base, settings.retry_cap, time.monotonic)
         self.jobs = Jobs(4 * settings.workers + 4, fail)
         grace = timedelta(seconds=settings.generation_grace)
+        lanes = Lanes(large=max(1, settings.workers - 1))
+        compactor = Compactor(
+            ledger=self.ledger,
+            layout=layout,
+            workers=self.workers,
+            lanes=lanes,
+            limits=self._compaction,
+            grace=grace,
+        )
         rebuilder = Rebuilder(
-            ledger=self.ledger, layout=layout, contracts=self.contracts, workers=self.workers, grace=grace
+            ledger=self.ledger,
+            layout=layout,
+            contracts=self.contracts,
+            workers=self.workers,
+            compactor=compactor,
+            grace=grace,
         )
         self.chain = Chain(
             jobs=self.jobs,
@@ -83,7 +100,8 @@ class Parts:
                 workers=self.workers,
                 backoff=self.backoff,
                 rebuilder=rebuilder,
-                lanes=Lanes(large=max(1, settings.workers - 1)),
+                lanes=lanes,
+                compactor=compactor,
                 grace=grace,
                 incomplete_wait=settings.incomplete_wait,
             ),
@@ -92,6 +110,7 @@ class Parts:
             ),
             models=ModelRefresher(self.ledger, layout, self.contracts, self.workers, self.backoff),
             rebuilder=rebuilder,
+            compactor=compactor,
             backoff=self.backoff,
             staged=lambda key: self.intake.staged(key),  # noqa: PLW0108 - intake is built below
         )
@@ -123,6 +142,7 @@ class Parts:
         self.jobs.every(_CONTRACTS, "contracts", job(self.read_contracts))
         self.jobs.every(_REQUESTS, "requests", job(self._answer_requests))
         self.jobs.every(self._settings.sweep_interval, "look", job(self.chain.wake_all))
+        self.jobs.every(self._settings.sweep_interval, "compaction", self.chain.compact)
         if not self.ledger.is_checked:
             self.jobs.wake("ledger check", job(self._check_ledger))
         self._answer_requests()
@@ -196,6 +216,18 @@ class Parts:
         ):  # the batch is parked until the contract is mended; its size then does not matter
             return defaults.max_files, defaults.max_bytes
         return limits.max_files or defaults.max_files, limits.max_bytes or defaults.max_bytes
+
+    def _compaction(self, key: TableKey) -> CompactionLimits:
+        defaults = self._settings.compaction
+        try:
+            rules = self.contracts.get(key).compaction
+        except ContractError:
+            rules = CompactionRules()
+        return CompactionLimits(
+            min_files=defaults.min_files if rules.min_files is None else rules.min_files,
+            max_bytes=rules.max_bytes or defaults.max_bytes,
+            min_age=defaults.min_age if rules.min_age is None else rules.min_age,
+        )
 
 
 def job(act: Callable[[], None]) -> Callable[[], bool]:

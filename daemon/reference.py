@@ -15,9 +15,9 @@ from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import PydanticUndefined
 
 from daemon.catalog.contract import Contract
-from daemon.catalog.key_hints import model_in
+from daemon.catalog.key_hints import model_at, model_in
 from daemon.events import Event
-from daemon.settings import FILE_NAME, BatchSettings, Settings, setting_locations, variable_name
+from daemon.settings import FILE_NAME, Settings, setting_locations, variable_name
 
 EXAMPLE_SETTINGS: Final = """\
 settle = "2s"
@@ -139,7 +139,7 @@ def _contract_schema() -> dict[str, Any]:
 
 def _settings() -> Iterator[str]:
     for location in setting_locations():
-        model = Settings if len(location) == 1 else BatchSettings
+        model = model_at(Settings, location[:-1]) or Settings
         row = _row(model, location[-1], model.model_json_schema())
         yield f"| `{'.'.join(location)}` | `{variable_name(location)}` | {row}"
 

@@ -63,6 +63,22 @@ class BatchSettings(Rules):
     )
 
 
+class CompactionSettings(Rules):
+    """When small files of a layer are merged into larger ones, where a table's contract does not say."""
+
+    min_files: int = Field(
+        default=32, ge=0, description="how many small files side by side are merged; 0: none ever are"
+    )
+    max_bytes: Size = Field(
+        default=Size(32_000_000),
+        ge=1_000,
+        description="a file of this size is left alone, e.g. 32MB; merged ones grow to about as much",
+    )
+    min_age: Duration = Field(
+        default=600.0, description="how long ago a batch must have been done before its files are merged"
+    )
+
+
 class Settings(Rules):
     """The settings of one daemon. Durations are seconds, or text such as 500ms, 1s, 5m, 2h."""
 
@@ -76,6 +92,9 @@ class Settings(Rules):
         default=30.0, gt=0, description="how often landing is looked through for what no event told of"
     )
     batch: BatchSettings = Field(default_factory=BatchSettings, description="how much one batch may take")
+    compaction: CompactionSettings = Field(
+        default_factory=CompactionSettings, description="when small files of a layer are merged"
+    )
     archive: Archive = Field(
         default="move",
         description="what becomes of a source whose rows are in gold: move to data/archive, keep, delete",

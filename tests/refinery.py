@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from daemon.catalog.compaction import CompactionLimits
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger import Ledger
@@ -15,6 +16,7 @@ from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 from daemon.landing.claims import Claims, ReadyFile
 from daemon.scheduling.backoff import Backoff
+from daemon.scheduling.compactor import Compactor
 from daemon.scheduling.lanes import Lanes
 from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter
@@ -58,14 +60,24 @@ class Refinery:
         self.workers = Inline()
         workers = cast("WorkerPool", self.workers)
         self.backoff = backoff = Backoff(1.0, 1.0, time.monotonic)
+        self.lanes = Lanes()
+        self.limits = CompactionLimits(min_files=2, max_bytes=1_000_000, min_age=-60)
+        self.compactor = Compactor(
+            ledger=self.ledger,
+            layout=self.layout,
+            workers=workers,
+            lanes=self.lanes,
+            limits=lambda _key: self.limits,
+            grace=timedelta(0),
+        )
         self.rebuilder = Rebuilder(
             ledger=self.ledger,
             layout=self.layout,
             contracts=self.contracts,
             workers=workers,
+            compactor=self.compactor,
             grace=timedelta(0),
         )
-        self.lanes = Lanes()
         self.promoter = Promoter(
             ledger=self.ledger,
             layout=self.layout,
@@ -74,6 +86,7 @@ class Refinery:
             backoff=backoff,
             rebuilder=self.rebuilder,
             lanes=self.lanes,
+            compactor=self.compactor,
             grace=timedelta(0),
             incomplete_wait=0,
         )
@@ -114,7 +127,7 @@ class Refinery:
         for hop in others:
             assert self.lanes.take(key, hop)
         for hop in hops or HOPS:
-            while self.promoter.step(key, hop).published:
+            while self.promoter.step(key, hop).ran:
                 pass
         self.lanes.leave(key, others)
 
@@ -123,6 +136,13 @@ class Refinery:
         while self._rest.step(key):
             pass
         self._models.step()
+
+    def compact(self) -> int:
+        """Merge what there is to merge; returns how many times something was."""
+        count = 0
+        while self.compactor.step():
+            count += 1
+        return count
 
     def rebuild(self, key: TableKey, kind: RebuildKind, base: Layer, **what: Any) -> None:
         """Ask for a rebuild and carry it out."""

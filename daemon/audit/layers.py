@@ -49,6 +49,15 @@ class LayerAudit:
                     "restore the ledger from a backup",
                 )
             )
+        for key, layer, name in self._inventory.mismerged():
+            report.problems.append(
+                Problem(
+                    "totals",
+                    f"catalog/{self._layout.ledger.name}",
+                    f"the totals of {name} in {layer} {key} are not the sums over its batches",
+                    "restore the ledger from a backup",
+                )
+            )
         for totals in self._inventory.views.layers():
             report.checked["links"] += 1
             report.problems.extend(self._link(totals.layer, totals.key, totals.generation))

@@ -16,10 +16,12 @@ from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.ledger.inventory import DroppedFile, LedgerInventory, ListedFile
 from daemon.catalog.promotion import ClaimedFile, LayerFile, PromotionItem, PromotionTask
 from daemon.catalog.transition import Layer, LayerTransitionLog
-from daemon.errors import ContractError, MedalliondError
+from daemon.errors import ContractError, MedalliondError, gist
 from daemon.lake.durable import make_directories, publish, remove_tree
 from daemon.lake.layout import Layout
 from daemon.pipeline.promote import promote
+from daemon.pipeline.repacking import write_merged
+from daemon.pipeline.writing import DATA_ERRORS
 
 
 class Remaker:
@@ -45,6 +47,36 @@ class Remaker:
         return mend
 
     def _remake(self, listed: ListedFile) -> None:
+        if listed.file.merged:
+            self._remake_merged(listed)
+        else:
+            self._remake_one(listed)
+
+    def _remake_merged(self, listed: ListedFile) -> None:
+        """Make the file of every batch again that a merged file holds, and merge them as before."""
+        batches = self._inventory.batches_in(listed)
+        with self._workshop() as bench:
+            folder = bench.generation(listed.layer, listed.key, 1)
+            paths = []
+            for batch in batches:
+                try:
+                    made = self._promote(bench, batch, self._contract(batch), self._item(batch))
+                except MedalliondError as error:
+                    raise CannotMendError(
+                        f"the hop of batch {batch.file.batch_id} cannot be done again: {error}"
+                    ) from error
+                if made is None:
+                    raise CannotMendError(_other_bytes(listed, self._contract(batch)))
+                paths.append(folder / made.name)
+            try:
+                merged = write_merged(paths, folder / listed.file.name)
+            except DATA_ERRORS as error:
+                raise CannotMendError(f"its batches cannot be merged again: {gist(error)}") from error
+            if (merged.size, merged.sha256) != (listed.file.size, listed.file.sha256):
+                raise CannotMendError(_other_bytes(listed, self._contract(batches[0])))
+            self._put_in_place(listed, folder / merged.name)
+
+    def _remake_one(self, listed: ListedFile) -> None:
         contract, item = self._contract(listed), self._item(listed)
         with self._workshop() as bench:
             try:
@@ -53,9 +85,12 @@ class Remaker:
                 raise CannotMendError(f"the hop cannot be done again: {error}") from error
             if made is None or (made.size, made.sha256) != (listed.file.size, listed.file.sha256):
                 raise CannotMendError(_other_bytes(listed, contract))
-            final = self._layout.generation(listed.layer, listed.key, listed.generation) / listed.file.name
-            make_directories(final.parent)
-            publish(bench.generation(listed.layer, listed.key, 1) / made.name, final)
+            self._put_in_place(listed, bench.generation(listed.layer, listed.key, 1) / made.name)
+
+    def _put_in_place(self, listed: ListedFile, made: Path) -> None:
+        final = self._layout.generation(listed.layer, listed.key, listed.generation) / listed.file.name
+        make_directories(final.parent)
+        publish(made, final)
 
     def _contract(self, listed: ListedFile) -> Contract:
         """The contract the file was made under. Raises CannotMendError when it is not in force any more."""
@@ -110,7 +145,7 @@ class Remaker:
     def _promote(
         self, bench: Layout, listed: ListedFile, contract: Contract, item: PromotionItem
     ) -> LayerFile | None:
-        bench.generation(listed.layer, listed.key, 1).mkdir(parents=True)
+        bench.generation(listed.layer, listed.key, 1).mkdir(parents=True, exist_ok=True)
         if item.source is not None:
             self._bring(bench, listed, item.source)
         task = PromotionTask(
@@ -135,7 +170,9 @@ class Remaker:
         if wrong is not None:
             raise CannotMendError(f"the file below it, {self._layout.relative(path)}, {wrong}")
         copy = bench.generation(below, listed.key, 1) / source.name
-        copy.parent.mkdir(parents=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if copy.exists():  # it holds other batches too
+            return
         try:
             os.link(path, copy)
         except OSError:

@@ -84,7 +84,7 @@ class _Trial:
         number = self._inventory.generation(self._key, Layer.STAGED)
         staged = self._layout.generation(Layer.STAGED, self._key, number)
         folder = ensure_generation(self._bench, Layer.STAGED, self._key, 1)
-        for listed in self._inventory.files_of(self._key, Layer.STAGED):
+        for listed in self._inventory.by_batch(self._key, Layer.STAGED):
             with suppress(FileExistsError):
                 (folder / listed.name).symlink_to(staged / listed.name)
             self._files[Layer.STAGED][listed.batch_id] = listed
@@ -116,11 +116,10 @@ class _Trial:
             self._generations[target],
             self._generations[target] + 1,
             published=published,
-            published_transitions=tuple(self._logs[file.batch_id] for file in published),
             columns=self._columns,
             released=self._inventory.released(self._key, batch_id),
         )
-        outcome = promote(task, lambda: now)
+        outcome = promote(task, lambda: now).recorded(self._logs.__getitem__, new_id)
         self._generations[target] = outcome.generation
         for batch in (*outcome.items, *outcome.rewritten):
             name = batch.transition.batch_id

@@ -64,6 +64,18 @@ class BatchLimits(Rules):
     )
 
 
+class CompactionRules(Rules):
+    """When small files of a layer are merged into larger ones. An absent key is the daemon's setting."""
+
+    min_files: Count | None = Field(
+        default=None, description="how many small files side by side are merged; 0: none ever are"
+    )
+    max_bytes: Size | None = Field(default=None, description="a file of this size is left alone, e.g. 32MB")
+    min_age: Duration | None = Field(
+        default=None, description="how long ago a batch must have been done before its files are merged"
+    )
+
+
 class LandingRules(Rules):
     """How files dropped for this table are taken, and what becomes of them."""
 
@@ -317,6 +329,9 @@ class Contract(Rules):
     bronze: BronzeRules = Field(default_factory=BronzeRules, description="names and types")
     silver: SilverRules = Field(default_factory=SilverRules, description="clean, deduplicate, check")
     gold: GoldRules = Field(default_factory=GoldRules, description="derive, batch by batch")
+    compaction: CompactionRules = Field(
+        default_factory=CompactionRules, description="when small files are merged"
+    )
     model: ModelRules | None = Field(
         default=None, description="compute a gold table over whole tables instead"
     )

@@ -4,6 +4,7 @@ A *promotion* is a planned hop of a batch, an *outcome* what one attempt did, in
 a disk.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -59,13 +60,17 @@ class ClaimedFile:
 
 @dataclass(frozen=True, slots=True)
 class LayerFile:
-    """A Parquet file of a layer. `name` is the file's name within its generation folder, `size` its bytes."""
+    """A Parquet file of a layer, or the rows of one batch in it: `rows` are the batch's.
+
+    `name` is the file's name within its generation folder, `size` its bytes. `merged`: it holds rows of other batches too.
+    """
 
     batch_id: str
     name: str
     rows: int
     size: int
     sha256: str
+    merged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +105,9 @@ class PromotionTask:
     For staged and bronze: `columns`, what is known of the table's columns. For silver: `released`, records by file and
     number that checks let pass.
 
-    `published`: the committed files of the target layer, in the order of their batches (dedup across batches looks there),
-    `published_transitions` the transitions that made them, in the same order. `lower_published`: the committed files of the
-    layer below, by batch (a superseded batch is made anew from them). `source_generation` and `generation` number the
-    folders in which the layer below and the target stand, `next_generation` the one to build when what is `published` must
-    change.
+    `published`: the committed files of the target layer, in the order of their first batches (dedup across batches looks
+    there). `source_generation` and `generation` number the folders in which the layer below and the target stand,
+    `next_generation` the one to build when what is `published` must change.
     """
 
     root: Path
@@ -117,8 +120,6 @@ class PromotionTask:
     next_generation: int = 0
     published: tuple[LayerFile, ...] = ()
     released: frozenset[tuple[str, int]] = frozenset()
-    published_transitions: tuple[LayerTransitionLog, ...] = ()
-    lower_published: tuple[LayerFile, ...] = ()
     known_hashes: frozenset[str] = frozenset()
     columns: TableColumns = field(default_factory=TableColumns)
     known_names: frozenset[str] = frozenset()
@@ -190,18 +191,58 @@ class BatchOutcome:
 
 
 @dataclass(frozen=True, slots=True)
-class PromotionOutcome:
-    """What one call did: an outcome per item, then one per older batch that had to be rewritten.
+class Rewritten:
+    """The file of an older batch that lost rows to a newer one: `old`, and `new` in the next generation.
 
-    `generation` is larger than the task's when files were rewritten: the folder is complete on disk, but the
-    table's link still shows the old one; the caller commits the ledger, then publishes it. `files` lists that
-    whole new generation.
+    `new` is None when no row was left; `shown` is its path for readers.
+    """
+
+    old: LayerFile
+    new: LayerFile | None
+    shown: str | None
+    started_at: datetime
+    completed_at: datetime
+
+    def outcome(self, before: LayerTransitionLog, transition_id: str) -> BatchOutcome:
+        """The record of the batch anew, after the one that made `old`: the rows it lost are deduplicated rows."""
+        rows = self.new.rows if self.new else 0
+        log = before.model_copy(
+            update={
+                "transition_id": transition_id,
+                "supersedes": before.transition_id,
+                "target_file": self.shown,
+                "row_count_out": rows,
+                "rows_deduplicated": before.rows_deduplicated + before.row_count_out - rows,
+                "started_at": self.started_at,
+                "completed_at": self.completed_at,
+                "attempt": 1,
+                "errors": (),
+            }
+        )
+        return BatchOutcome(LayerTransitionLog.model_validate(log.model_dump()), self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionOutcome:
+    """What one call did: an outcome per item, and the files of older batches that `lost` rows and had to be rewritten.
+
+    `rewritten` are the records of those, once the ledger has been asked what stood before (see `recorded`). `generation`
+    is larger than the task's when files were rewritten: the folder is complete on disk, but the table's link still shows
+    the old one; the caller commits the ledger, then publishes it.
     """
 
     items: tuple[BatchOutcome, ...]
     rewritten: tuple[BatchOutcome, ...] = ()
     generation: int = 0
     warnings: tuple[str, ...] = ()
+    lost: tuple[Rewritten, ...] = ()
+
+    def recorded(
+        self, standing: Callable[[str], LayerTransitionLog], new_id: Callable[[], str]
+    ) -> "PromotionOutcome":
+        """The same, with a record for each file that lost rows; `standing` gives the present one of a batch."""
+        rewritten = tuple(change.outcome(standing(change.old.batch_id), new_id()) for change in self.lost)
+        return replace(self, rewritten=rewritten)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +278,7 @@ def following(
     a delivery teaches other types. The worker asks this to go on, and the parent to commit what came of it.
     """
     source = outcome.items[0].layer_file
-    if source is None or outcome.rewritten:
+    if source is None or outcome.lost:
         return None
     columns, contract = below.columns, below.contract
     if below.target is Layer.STAGED:

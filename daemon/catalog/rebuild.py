@@ -72,10 +72,10 @@ class ShadowLayer:
 class Beginning:
     """What a rebuild begins with: layers beside the published ones, staged batches already made, hops to be done.
 
-    `versions` are those of the layers it started from: it begins only if they are still the same.
+    `states` are generation and version of the layers it started from: it begins only if they are still the same.
     """
 
-    versions: Mapping[Layer, int]
+    states: Mapping[Layer, tuple[int, int]]
     layers: Mapping[Layer, ShadowLayer]
     restaged: Sequence[BatchOutcome]
     hops: Sequence[tuple[str, Layer]]

@@ -28,10 +28,19 @@ def ensure_generation(layout: Layout, layer: Layer, key: TableKey, number: int) 
     return folder
 
 
-def build_next(
-    layout: Layout, layer: Layer, key: TableKey, number: int, new_number: int, keep: Iterable[str]
+def build_next(  # noqa: PLR0913 - a generation is named by layer, table and number
+    layout: Layout,
+    layer: Layer,
+    key: TableKey,
+    number: int,
+    new_number: int,
+    keep: Iterable[str],
+    *,
+    bring: Iterable[Path] = (),
 ) -> Path:
-    """Begin generation `new_number` with hard links to the files `keep` of generation `number`; return its folder.
+    """Begin generation `new_number` with hard links to the files `keep` of generation `number`, and to the files `bring`.
+
+    Returns its folder.
 
     What a crash left of that folder is removed first: it was never committed. The kept names are durable on
     return; the caller publishes what changed beside them. Readers see nothing of it until `point_link`.
@@ -42,6 +51,8 @@ def build_next(
     make_directories(new)
     for name in keep:
         os.link(old / name, new / name)
+    for path in bring:
+        os.link(path, new / path.name)
     sync_directory(new)
     return new
 

@@ -17,7 +17,6 @@ from daemon.catalog.promotion import LayerFile
 from daemon.pipeline.provenance import BATCH_ID
 from daemon.pipeline.writing import OURS
 
-_FILE = f"{OURS}file"
 _OURS = f"{OURS}ours"
 _OURS_NOT = pl.lit(value=False).alias(_OURS)
 _OURS_YES = pl.lit(value=True).alias(_OURS)
@@ -46,7 +45,7 @@ class Published:
 class Losers:
     """Who loses a key that both a batch and published rows have: frames of keys, None where nobody does.
 
-    `ours` are of the batch, `theirs` of published rows, which stand in the files named `hit`.
+    `ours` are of the batch, `theirs` of published rows, which are of the batches `hit`.
     """
 
     ours: pl.DataFrame | None = None
@@ -88,14 +87,11 @@ def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Loser
     theirs = pl.scan_parquet(
         published.paths,
         glob=False,
-        include_file_paths=_FILE,
         missing_columns="insert",
         extra_columns="ignore",
     )
     contested = (
-        theirs.select(*wanted, _FILE)
-        .join(batch.select(keys), on=keys, how="semi", nulls_equal=True)
-        .collect()
+        theirs.select(wanted).join(batch.select(keys), on=keys, how="semi", nulls_equal=True).collect()
     )
     if contested.is_empty():
         return Losers()
@@ -107,11 +103,11 @@ def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Loser
     )
     beaten = winners.filter(_OURS).select(keys)
     beating = winners.filter(~pl.col(_OURS)).select(keys)
-    hit = contested.join(beaten, on=keys, how="semi", nulls_equal=True).get_column(_FILE).unique()
+    hit = contested.join(beaten, on=keys, how="semi", nulls_equal=True).get_column(BATCH_ID).unique()
     return Losers(
         ours=None if beating.is_empty() else beating,
         theirs=None if beaten.is_empty() else beaten,
-        hit=frozenset(Path(path).name for path in hit),
+        hit=frozenset(hit),
     )
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from polars.exceptions import PanicException
 
 from daemon.catalog.columns import Candidates
-from daemon.catalog.identity import new_id
 from daemon.catalog.promotion import (
     BatchOutcome,
     Climb,
@@ -22,9 +21,10 @@ from daemon.catalog.promotion import (
     PromotionItem,
     PromotionOutcome,
     PromotionTask,
+    Rewritten,
     following,
 )
-from daemon.catalog.transition import Layer, LayerTransitionLog, SourceFile
+from daemon.catalog.transition import Layer, SourceFile
 from daemon.lake.generations import build_next, ensure_generation
 from daemon.lake.layout import Layout
 from daemon.pipeline.bronze import BronzeLayer
@@ -34,10 +34,10 @@ from daemon.pipeline.learning import Engine, learn
 from daemon.pipeline.models import GoldModel
 from daemon.pipeline.records import Attempt, dropped_sources, layer_source, shown, transition
 from daemon.pipeline.results import LayerResult, Place
-from daemon.pipeline.silver import Rewritten, SilverLayer
+from daemon.pipeline.silver import SilverLayer
 from daemon.pipeline.staged import Known, StagedLayer
 from daemon.pipeline.transforms import load_transforms
-from daemon.pipeline.writing import Source, columns_of, flat, scan
+from daemon.pipeline.writing import Source, columns_of, flat, rows_of, scan
 
 Clock = Callable[[], datetime]
 
@@ -170,29 +170,13 @@ class _Promotion:
         outcome = self._outcome(item, place, result.layer, sources, contract.silver.transforms)
         return PromotionOutcome(
             (outcome,),
-            rewritten=tuple(self._rewritten(place, change) for change in result.rewritten),
+            lost=tuple(self._rewritten(place, *change) for change in result.rewritten),
             generation=result.generation,
             warnings=tuple(result.layer.warnings),
         )
 
-    def _rewritten(self, to: Place, change: Rewritten) -> BatchOutcome:
-        """The transition of an older batch anew: the rows it lost to a newer one are deduplicated rows."""
-        before = self.task.published_transitions[self.task.published.index(change.old)]
-        rows = change.new.rows if change.new else 0
-        log = before.model_copy(
-            update={
-                "transition_id": new_id(),
-                "supersedes": before.transition_id,
-                "target_file": shown(to, change.new),
-                "row_count_out": rows,
-                "rows_deduplicated": before.rows_deduplicated + before.row_count_out - rows,
-                "started_at": self._started,
-                "completed_at": self._clock(),
-                "attempt": 1,
-                "errors": (),
-            }
-        )
-        return BatchOutcome(LayerTransitionLog.model_validate(log.model_dump()), change.new)
+    def _rewritten(self, to: Place, old: LayerFile, new: LayerFile | None) -> Rewritten:
+        return Rewritten(old, new, shown(to, new), self._started, self._clock())
 
     def _gold(self) -> PromotionOutcome:
         """Promote the batches of a group; if one of them replaces a file, into the next generation, together."""
@@ -239,7 +223,10 @@ class _Promotion:
         if self._below is not None:
             return self._below
         task = self.task
-        path = self._layout.generation(task.target.below, task.key, task.source_generation) / source.name
+        folder = self._layout.generation(task.target.below, task.key, task.source_generation)
+        if source.merged:
+            return rows_of(folder, source)
+        path = folder / source.name
         return scan(path).collect(engine="in-memory").lazy() if _is_small(source) else path
 
     def _outcome(

@@ -22,7 +22,7 @@ from daemon.pipeline.provenance import SOURCE_FILE, update_layer_column
 from daemon.pipeline.records import Attempt, dropped_sources, shown, transition
 from daemon.pipeline.results import Place
 from daemon.pipeline.staged import StagedLayer
-from daemon.pipeline.writing import columns_of, data_errors, flat, publish, scan
+from daemon.pipeline.writing import columns_of, data_errors, flat, publish, rows_of, scan
 
 Clock = Callable[[], datetime]
 
@@ -70,7 +70,7 @@ class _Restaging:
         task, place = self._task, self._place
         folder = self._layout.undone(task.key)
         make_directories(folder, PRIVATE_FOLDER)
-        rows, rows_in, retracted = self._moved(self._staged_path(), folder, "")
+        rows, rows_in, retracted = self._moved(self._staged(), folder, "")
         file = None
         with data_errors(place), writing(place.path) as pending:
             written = 0 if rows is None else pending.sink(self._stamped(rows))
@@ -102,11 +102,13 @@ class _Restaging:
         )
         return BatchOutcome(log, file, (), quarantine, rules, columns_of(place.path) if file else ())
 
-    def _moved(self, standing: Path | None, folder: Path, part: str) -> tuple[pl.LazyFrame | None, int, int]:
-        """What is left of the file `standing` with the rows that return; also the rows before, and those that went."""
+    def _moved(
+        self, standing: pl.LazyFrame | None, folder: Path, part: str
+    ) -> tuple[pl.LazyFrame | None, int, int]:
+        """What is left of the rows `standing` with the rows that return; also the rows before, and those that went."""
         frames, rows_in, retracted = [], 0, 0
         if standing is not None:
-            frame = scan(standing)
+            frame = standing
             rows_in = int(frame.select(pl.len()).collect().item())
             for file in self._task.out:
                 retracted += _put_away(frame.filter(_is_of(file)), folder / f"{file.file_id}{part}.parquet")
@@ -128,7 +130,7 @@ class _Restaging:
         """The same for the records of those files that could not be read."""
         standing = self._task.quarantine_file
         records, rows, retracted = self._moved(
-            None if standing is None else self._task.root / standing, folder, "-quarantine"
+            None if standing is None else scan(self._task.root / standing), folder, "-quarantine"
         )
         if records is None or rows == retracted:
             return None, ()
@@ -136,11 +138,11 @@ class _Restaging:
         counts = records.group_by("rule", SOURCE_FILE).len().sort("rule", SOURCE_FILE).collect()
         return self._layout.relative(self._place.quarantine_path), tuple(counts.iter_rows())
 
-    def _staged_path(self) -> Path | None:
+    def _staged(self) -> pl.LazyFrame | None:
         task = self._task
         if task.staged is None:
             return None
-        return self._layout.generation(Layer.STAGED, task.key, task.source_generation) / task.staged.name
+        return rows_of(self._layout.generation(Layer.STAGED, task.key, task.source_generation), task.staged)
 
     def _stamped(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return update_layer_column(rows, Layer.STAGED, ingested_at=self._task.planned_at)

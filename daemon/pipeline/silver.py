@@ -12,7 +12,14 @@ import polars as pl
 
 from daemon.catalog.contract import CheckRule, CleanRules, SilverRules
 from daemon.catalog.promotion import LayerFile
-from daemon.errors import ContractError, RejectDataError, RetryLaterError, gist, is_machine_fault
+from daemon.errors import (
+    ContractError,
+    RejectDataError,
+    RetryLaterError,
+    SharedFileError,
+    gist,
+    is_machine_fault,
+)
 from daemon.lake.generations import build_next
 from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.applying import apply_all, blaming, refuse_made_rows
@@ -35,23 +42,16 @@ _KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
-class Rewritten:
-    """A published file that lost rows to the batch: `old`, and `new` in the next generation, None when no row was left."""
-
-    old: LayerFile
-    new: LayerFile | None
-
-
-@dataclass(frozen=True, slots=True)
 class SilverResult:
     """The batch in silver.
 
-    Where it beat published rows, `generation` is the next one, complete but not yet shown.
+    Where it beat published rows, `generation` is the next one, complete but not yet shown; `rewritten` are the files that
+    lost rows, each with what took its place, None when no row was left.
     """
 
     layer: LayerResult
     generation: int
-    rewritten: tuple[Rewritten, ...] = ()
+    rewritten: tuple[tuple[LayerFile, LayerFile | None], ...] = ()
 
 
 class SilverLayer:
@@ -189,7 +189,7 @@ class SilverLayer:
 
     def _across(
         self, pending: PendingParquet, place: Place, rows: int, published: Published | None
-    ) -> tuple[int, Place, tuple[Rewritten, ...]]:
+    ) -> tuple[int, Place, tuple[tuple[LayerFile, LayerFile | None], ...]]:
         """Settle keys that earlier batches have as well: drop our losers, and rewrite the files that hold theirs.
 
         Returns the rows that are left of the batch, and where it goes: into the next generation if files were
@@ -237,20 +237,28 @@ class SilverLayer:
         ]
 
 
-def _rewrite(place: Place, published: Published, lost: Losers) -> tuple[Rewritten, ...]:
-    """Build the next generation: files without losers as they are, the others without their losers, under a new name."""
+def _rewrite(
+    place: Place, published: Published, lost: Losers
+) -> tuple[tuple[LayerFile, LayerFile | None], ...]:
+    """Build the next generation: files without losers as they are, the others without their losers, under a new name.
+
+    Raises SharedFileError where a loser stands in a file with other batches.
+    """
     assert lost.theirs is not None  # noqa: S101 - the caller asked
-    keep = [file.name for file in published.files if file.name not in lost.hit]
+    shared = lost.hit - {file.batch_id for file in published.files if not file.merged}
+    if shared:
+        raise SharedFileError(shared)
+    keep = [file.name for file in published.files if file.merged or file.batch_id not in lost.hit]
     folder = build_next(
         place.layout, place.layer, place.key, place.generation, published.next_generation, keep
     )
     rewritten = []
     for old in published.files:
-        if old.name in lost.hit:
+        if not old.merged and old.batch_id in lost.hit:
             path = folder / f"{old.batch_id}.g{published.next_generation}.parquet"
             with writing(path) as pending:
                 rows = pending.sink(without(scan(published.folder / old.name), lost.theirs))
-                rewritten.append(Rewritten(old, pending.publish(old.batch_id, rows) if rows else None))
+                rewritten.append((old, pending.publish(old.batch_id, rows) if rows else None))
     return tuple(rewritten)
 
 

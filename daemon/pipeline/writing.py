@@ -15,7 +15,7 @@ from daemon.errors import RejectDataError, RetryLaterError, gist, is_machine_fau
 from daemon.lake.durable import remove_tree
 from daemon.lake.parquet import PendingParquet
 from daemon.lake.quarantine import write_quarantine
-from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW
+from daemon.pipeline.provenance import BATCH_ID, PROVENANCE, SOURCE_FILE, SOURCE_ROW
 from daemon.pipeline.results import Place
 
 DATA_ERRORS = (PolarsError, PanicException, ValueError, ArithmeticError, OSError)
@@ -98,6 +98,12 @@ def columns_of(rows: Source) -> tuple[tuple[str, str], ...]:
     """The columns of a layer's rows and their types as text, provenance left out."""
     schema = scan(rows).collect_schema()
     return tuple((name, str(dtype)) for name, dtype in schema.items() if name not in PROVENANCE)
+
+
+def rows_of(folder: Path, file: LayerFile) -> pl.LazyFrame:
+    """The rows of a batch: all of its file, or those in a merged one that are its."""
+    rows = scan(folder / file.name)
+    return rows.filter(pl.col(BATCH_ID) == file.batch_id) if file.merged else rows
 
 
 def scan(source: Source) -> pl.LazyFrame:

@@ -15,6 +15,7 @@ from daemon.errors import RetryLaterError
 from daemon.events import Event
 from daemon.lake.layout import Layout
 from daemon.scheduling.backoff import Backoff
+from daemon.scheduling.compactor import Compactor
 from daemon.scheduling.jobs import Jobs
 from daemon.scheduling.models import ModelRefresher
 from daemon.scheduling.promoter import Promoter, Step
@@ -44,6 +45,7 @@ class Chain:
         rest: RestKeeper,
         models: ModelRefresher,
         rebuilder: Rebuilder,
+        compactor: Compactor,
         backoff: Backoff,
         staged: Callable[[TableKey], None],
     ) -> None:
@@ -54,6 +56,7 @@ class Chain:
         self._rest = rest
         self._models = models
         self._rebuilder = rebuilder
+        self._compactor = compactor
         self._backoff = backoff
         self._staged = staged
 
@@ -83,6 +86,17 @@ class Chain:
         if not self._models.are_there:
             return
         self._jobs.after(_MODEL_DELAY, "models", lambda: self._patiently("models", self._refresh_models))
+
+    def compact(self) -> bool:
+        """Merge some small files, if there are enough; returns whether there may be more."""
+
+        def work() -> bool:
+            did = self._compactor.step()
+            if did:
+                self.wake_all()  # hops that were not let in meanwhile
+            return did
+
+        return self._patiently("compaction", work)
 
     def contracts_changed(self) -> None:
         """Try again at once what waited for a contract or a transform to be edited."""

@@ -1,12 +1,14 @@
-"""Which layers of a table are being carried into, so that a climb and the jobs of the hops above it never meet.
+"""Which layers of a table are being carried into, so that a climb, the hops above it and compaction never meet there.
 
-Shared by the promoter's steps, one a thread. A step that finds its layer taken leaves word, and is woken when it is free.
+Shared by the promoter's steps, one a thread, and by the compactor. A step that finds its layer taken leaves word, and is
+woken when it is free.
 Large work has a lane of its own, across tables: it never has all workers, so that it does not hold up what is small.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import takewhile
 
 from daemon.catalog.promotion import TableKey
@@ -21,12 +23,13 @@ class Lanes:
         self._waiting: deque[tuple[TableKey, Layer]] = deque()
         self._taken: set[tuple[TableKey, Layer]] = set()
         self._wanted: set[tuple[TableKey, Layer]] = set()
-        self._lock = threading.Lock()
+        self._reserved: set[tuple[TableKey, Layer]] = set()
+        self._lock = threading.Condition()
 
     def take(self, key: TableKey, layer: Layer) -> bool:
         """Take a layer, or leave word that it is wanted; returns whether it was free."""
         with self._lock:
-            if (key, layer) in self._taken:
+            if (key, layer) in self._taken | self._reserved:
                 self._wanted.add((key, layer))
                 return False
             self._taken.add((key, layer))
@@ -40,7 +43,9 @@ class Lanes:
         Returns those that were taken, from below to above.
         """
         with self._lock:
-            free = tuple(takewhile(lambda above: (key, above) not in self._taken, layer.all_above))
+            free = tuple(
+                takewhile(lambda above: (key, above) not in self._taken | self._reserved, layer.all_above)
+            )
             if not free or not is_clear(free):
                 return ()
             self._taken.update((key, above) for above in free)
@@ -69,4 +74,22 @@ class Lanes:
             self._taken -= lanes
             wanted = self._wanted & lanes
             self._wanted -= lanes
+            self._lock.notify_all()
         return wanted
+
+    @contextmanager
+    def alone(self, key: TableKey, layer: Layer) -> Iterator[None]:
+        """Have a layer to oneself once whoever is in it has left; nobody else is let in before.
+
+        Whoever was refused meanwhile must be woken by the caller.
+        """
+        with self._lock:
+            self._lock.wait_for(lambda: (key, layer) not in self._reserved)
+            self._reserved.add((key, layer))
+            self._lock.wait_for(lambda: (key, layer) not in self._taken)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._reserved.discard((key, layer))
+                self._lock.notify_all()

@@ -129,12 +129,7 @@ class Planner:
             released = self._ledger.quarantine.released(key.real, items[0].batch_id)
             task = replace(task, released=released)
         if target is Layer.SILVER and dedup is not None and dedup.across_batches:
-            return replace(
-                task,
-                published=promotions.published(key, Layer.SILVER),
-                published_transitions=promotions.published_transitions(key, Layer.SILVER),
-                lower_published=promotions.published(key, Layer.BRONZE),
-            )
+            return replace(task, published=promotions.published(key, Layer.SILVER))
         if any(item.replaces for item in items):
             return replace(task, published=promotions.published(key, target))
         return task

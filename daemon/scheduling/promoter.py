@@ -27,7 +27,7 @@ from daemon.catalog.promotion import (
     following,
 )
 from daemon.catalog.transition import Layer, LayerTransitionLog
-from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
+from daemon.errors import ContractError, RejectDataError, RetryLaterError, SharedFileError, is_machine_fault
 from daemon.events import Event
 from daemon.lake.durable import remove_leftovers
 from daemon.lake.generations import point_link
@@ -35,6 +35,7 @@ from daemon.lake.layout import Layout
 from daemon.lake.lineage import write_transition
 from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.clock import utc_now
+from daemon.scheduling.compactor import Compactor
 from daemon.scheduling.lanes import Lanes
 from daemon.scheduling.planning import Planner
 from daemon.scheduling.rebuilder import Rebuilder
@@ -88,6 +89,7 @@ class Promoter:
         backoff: Backoff,
         rebuilder: Rebuilder,
         lanes: Lanes,
+        compactor: Compactor,
         grace: timedelta,
         incomplete_wait: float,
     ) -> None:
@@ -96,6 +98,7 @@ class Promoter:
         self._workers = workers
         self._backoff = backoff
         self._rebuilder = rebuilder
+        self._compactor = compactor
         self._grace = grace
         self._tables = TableNotes(layout)
         self._lanes = lanes
@@ -133,12 +136,19 @@ class Promoter:
         started = utc_now()
         try:
             batch_id = due.items[0].batch_id
+            replaced = [item.batch_id for item in due.items if item.replaces is not None]
+            if self._compactor.take_apart(due.key, due.target, replaced):
+                return Step(ran=True)
             self._clean(due.key, due.target, batch_id)
             recognised = self._recognised.pop(due.group_id, frozenset())
             plan = self._planner.plan(due, recognised, taken, climbs=batch_id not in self._grounded)
             if plan.above:
                 self._unclean.add(batch_id)
-            outcomes = self._workers.call(climb, plan)
+            try:
+                outcomes = self._workers.call(climb, plan)
+            except SharedFileError as error:
+                self._compactor.take_apart(due.key, due.target, error.batch_ids)
+                return Step(ran=True)
             return self._commit(due, plan, outcomes)
         except StoppingError:
             return Step(ran=False)
@@ -184,6 +194,7 @@ class Promoter:
             then = following(plan, task, outcome, above) if above else None
             now = utc_now()
             try:
+                outcome = self._recorded(task, outcome)  # noqa: PLW2901 - the same outcome, complete
                 found = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace, then)
             except (StaleSourceError, RetryLaterError) as error:
                 if isinstance(error, KnownContentError):
@@ -201,6 +212,17 @@ class Promoter:
         if task is None:
             self._unclean.discard(due.items[0].batch_id)
         return self._step(plan.task.key, committed, done)
+
+    def _recorded(self, task: PromotionTask, outcome: PromotionOutcome) -> PromotionOutcome:
+        """The outcome with the records of older batches that lost rows to it. Raises StaleSourceError where one is gone."""
+
+        def standing(batch_id: str) -> LayerTransitionLog:
+            log = self._ledger.promotions.transition(task.key, task.target, batch_id)
+            if log is None:
+                raise StaleSourceError(batch_id)
+            return log
+
+        return outcome.recorded(standing, new_id)
 
     def _step(self, key: TableKey, committed: Sequence[_Committed], done: Sequence[str]) -> Step:
         """Show and tell what was committed."""

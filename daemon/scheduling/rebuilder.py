@@ -19,10 +19,11 @@ from daemon.catalog.rebuild import Beginning, DeliveredFile, Rebuild, RestageTas
 from daemon.catalog.transition import Layer
 from daemon.errors import ContractError, RejectDataError, RetryLaterError
 from daemon.events import Event
-from daemon.lake.durable import remove_leftovers
+from daemon.lake.durable import remove_leftovers, remove_tree
 from daemon.lake.generations import build_next
 from daemon.lake.layout import Layout
 from daemon.scheduling.clock import utc_now
+from daemon.scheduling.compactor import Compactor
 from daemon.scheduling.tasks import restage
 from daemon.scheduling.upkeep import keep_up
 from daemon.scheduling.workers import StoppingError, WorkerLostError, WorkerPool
@@ -45,12 +46,14 @@ class Rebuilder:
         layout: Layout,
         contracts: ContractStore,
         workers: WorkerPool,
+        compactor: Compactor,
         grace: timedelta,
     ) -> None:
         self._ledger = ledger
         self._layout = layout
         self._contracts = contracts
         self._workers = workers
+        self._compactor = compactor
         self._grace = grace
         self._deaths: Counter[str] = Counter()
 
@@ -102,9 +105,13 @@ class Rebuilder:
             return True
         standing = {layer: self._ledger.rebuilds.layer(rebuild.key, layer) for layer in _ORDER}
         log.info(Event.REBUILD_STARTED, **_about(rebuild), why=rebuild.why)
+        shadows: dict[Layer, ShadowLayer] = {}
         try:
-            beginning = self._prepare(rebuild, contract, standing)
+            if self._take_apart(rebuild, contract, standing):
+                return True  # look again
+            beginning = self._prepare(rebuild, contract, standing, shadows)
             self._ledger.rebuilds.begin(rebuild, beginning, new_id, utc_now())
+            shadows.clear()
         except StaleSourceError:
             return True  # a hop that was under way has committed: look again
         except StoppingError:
@@ -113,7 +120,25 @@ class Rebuilder:
             self._after_death(rebuild, error)
         except RejectDataError as error:
             self.fail(rebuild.key, str(error))
+        finally:
+            for layer, shadow in shadows.items():  # built, and not begun with
+                remove_tree(self._layout.generation(layer, rebuild.key, shadow.generation))
         return True
+
+    def _take_apart(self, rebuild: Rebuild, contract: Contract, standing: dict[Layer, StandingLayer]) -> bool:
+        """Take the batches that change out of merged files which others stay in; returns whether there were any."""
+        gone = rebuild.batches or frozenset()
+        above = _ORDER[_ORDER.index(rebuild.base) + 1 if rebuild.base in _ORDER else 0 :]
+        found = False
+        for layer in above:
+            if layer in {Layer.SILVER, Layer.GOLD} and _everything_competes(contract):
+                continue  # nothing of it is kept
+            files = standing[layer].files
+            stays = {file.name for batch_id, file in files.items() if batch_id not in gone}
+            torn = [batch_id for batch_id in gone & files.keys() if files[batch_id].name in stays]
+            if torn:
+                found |= self._compactor.take_apart_alone(rebuild.key, layer, torn)
+        return found
 
     def _after_death(self, rebuild: Rebuild, error: WorkerLostError) -> None:
         """Give it a second try: the worker may have been killed for another's sake."""
@@ -124,12 +149,13 @@ class Rebuilder:
         self.fail(rebuild.key, str(error))
 
     def _prepare(
-        self, rebuild: Rebuild, contract: Contract, standing: dict[Layer, StandingLayer]
+        self,
+        rebuild: Rebuild,
+        contract: Contract,
+        standing: dict[Layer, StandingLayer],
+        shadows: dict[Layer, ShadowLayer],
     ) -> Beginning:
-        """Build the folders of every layer above the base, and the staged files that change."""
-        dedup = contract.silver.dedup
-        everything_competes = dedup is not None and dedup.across_batches
-        shadows: dict[Layer, ShadowLayer] = {}
+        """Build the folders of every layer above the base into `shadows`, and the staged files that change."""
         restaged: list[BatchOutcome] = []
         staged = set(standing[Layer.STAGED].files)
         if rebuild.base is Layer.LANDING:
@@ -151,12 +177,12 @@ class Rebuilder:
         ]
         if rebuild.base is not Layer.BRONZE:
             shadows[Layer.BRONZE] = self._build(rebuild.key, Layer.BRONZE, standing, gone)
-        rivals = set(standing[Layer.BRONZE].files) - gone if everything_competes else set()
+        rivals = set(standing[Layer.BRONZE].files) - gone if _everything_competes(contract) else set()
         hops += [(batch_id, Layer.SILVER) for batch_id in rivals]
         for layer in (Layer.SILVER, Layer.GOLD):
             shadows[layer] = self._build(rebuild.key, layer, standing, gone | rivals)
         return Beginning(
-            versions={layer: found.version for layer, found in standing.items()},
+            states={layer: (found.generation, found.version) for layer, found in standing.items()},
             layers=shadows,
             restaged=restaged,
             hops=[(batch_id, layer) for batch_id, layer in sorted(hops) if layer is not None],
@@ -171,8 +197,9 @@ class Rebuilder:
     ) -> ShadowLayer:
         found = standing[layer]
         kept = {batch_id: file for batch_id, file in found.files.items() if batch_id not in gone}
-        new = self._ledger.promotions.next_generation(key, layer)
-        build_next(self._layout, layer, key, found.generation, new, [file.name for file in kept.values()])
+        names = dict.fromkeys(file.name for file in kept.values())
+        new = self._ledger.promotions.reserve_generation(key, layer)
+        build_next(self._layout, layer, key, found.generation, new, names)
         return ShadowLayer(new, frozenset(kept))
 
     def _changing(self, rebuild: Rebuild) -> dict[str, list[DeliveredFile]]:
@@ -232,6 +259,11 @@ class Rebuilder:
         self._ledger.rebuilds.show(rebuild, now, now + self._grace)
         keep_up(self._ledger, self._layout)
         log.info(Event.REBUILD_COMPLETED, **_about(rebuild))
+
+
+def _everything_competes(contract: Contract) -> bool:
+    """Whether the rows of every batch may win or lose a key by what becomes of any other."""
+    return contract.silver.dedup is not None and contract.silver.dedup.across_batches
 
 
 def contract_in_force(contracts: ContractStore, ledger: Ledger, key: TableKey) -> Contract:

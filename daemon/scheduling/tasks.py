@@ -9,6 +9,7 @@ import ctypes
 import os
 import signal
 
+from daemon.catalog.compaction import RepackOutcome, RepackTask
 from daemon.catalog.promotion import BatchOutcome, Climb, ModelTask, PromotionOutcome
 from daemon.catalog.rebuild import RestageTask
 from daemon.scheduling.clock import utc_now
@@ -41,6 +42,13 @@ def restage(task: RestageTask) -> BatchOutcome:
     from daemon.pipeline.restaging import restage as run  # noqa: PLC0415 - polars stays out of the parent
 
     return run(task, utc_now)
+
+
+def repack(task: RepackTask) -> RepackOutcome:
+    """Write rows of a layer into other files. Raises what `daemon.pipeline.repacking.repack` raises."""
+    from daemon.pipeline.repacking import repack as run  # noqa: PLC0415 - polars stays out of the parent
+
+    return run(task)
 
 
 def refresh_model(task: ModelTask) -> BatchOutcome:

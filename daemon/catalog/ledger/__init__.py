@@ -1,12 +1,13 @@
 """The ledger: what arrived, what is planned, what was done; the crash-recovery state of one root.
 
 `Ledger` gathers its parts, one per user of it: `intake` (landing), `promotions`, `outcomes` and `rest` (scheduling),
-`rebuilds`, `quarantine` and `models` (scheduling); `views` serves the command line, read-only.
+`rebuilds`, `compaction`, `quarantine` and `models` (scheduling); `views` serves the command line, read-only.
 """
 
 from pathlib import Path
 from typing import Self
 
+from daemon.catalog.ledger.compaction import CompactionLedger
 from daemon.catalog.ledger.intake import IntakeLedger
 from daemon.catalog.ledger.models import ModelLedger
 from daemon.catalog.ledger.outcomes import KnownContentError, OutcomeLedger, StaleSourceError
@@ -36,6 +37,7 @@ class Ledger:
         self.promotions = PromotionLedger(store)
         self.outcomes = OutcomeLedger(store, self.promotions)
         self.rebuilds = RebuildLedger(store, self.promotions)
+        self.compaction = CompactionLedger(store, self.promotions)
         self.quarantine = QuarantineLedger(store)
         self.rest = RestLedger(store)
         self.models = ModelLedger(store)

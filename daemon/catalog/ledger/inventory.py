@@ -102,27 +102,64 @@ class LedgerInventory:
     def bytes(self) -> int:
         """Bytes of all layer files and dropped files together, so that progress can be told."""
         row = self._store.row(
-            "SELECT (SELECT total(size) FROM layer_files) + (SELECT total(size) FROM files) AS bytes"
+            "SELECT (SELECT total(size) FROM layer_files WHERE NOT merged) + (SELECT total(size) FROM merged_files) "
+            "+ (SELECT total(size) FROM files) AS bytes"
         )
         return int(row["bytes"]) if row else 0
 
     def layer_files(self) -> Iterator[ListedFile]:
-        """Every committed file, layer by layer from staged to gold, table by table."""
+        """Every committed file, layer by layer from staged to gold, table by table; a merged one once, with all its rows.
+
+        Of a merged file the batch is its first, and no transition made it.
+        """
         for layer in (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD):
             rows = self._store.stream(
-                "SELECT f.*, l.generation FROM layer_files AS f JOIN layers AS l USING (domain, table_name, layer) "
-                "WHERE layer = ? ORDER BY domain, table_name, batch_id",
+                "SELECT domain, table_name, layer, batch_id, name, f.rows, size, sha256, transition_id, merged, generation "
+                "FROM layer_files AS f JOIN layers USING (domain, table_name, layer) WHERE layer = ?1 AND NOT merged "
+                "UNION ALL SELECT domain, table_name, layer, first_batch, name, m.rows, size, sha256, '', 1, generation "
+                "FROM merged_files AS m JOIN layers USING (domain, table_name, layer) WHERE layer = ?1 "
+                "ORDER BY domain, table_name, batch_id",
                 (layer,),
             )
             yield from map(_listed, rows)
+
+    def batch_files(self) -> Iterator[ListedFile]:
+        """For every batch in every layer, the file that holds its rows."""
+        rows = self._store.stream(
+            "SELECT f.*, l.generation FROM layer_files AS f JOIN layers AS l USING (domain, table_name, layer)"
+        )
+        return map(_listed, rows)
+
+    def batches_in(self, listed: ListedFile) -> tuple[ListedFile, ...]:
+        """The batches that a merged file holds, in their order."""
+        rows = self._store.rows(
+            "SELECT f.*, l.generation FROM layer_files AS f INDEXED BY layer_files_merged JOIN layers AS l "
+            "USING (domain, table_name, layer) WHERE domain = ? AND table_name = ? AND layer = ? AND name = ? "
+            "AND merged = 1 ORDER BY batch_id",
+            (*listed.key, listed.layer, listed.file.name),
+        )
+        return tuple(map(_listed, rows))
+
+    def mismerged(self) -> list[tuple[TableKey, Layer, str]]:
+        """Merged files whose totals differ from the sums over their batches."""
+        rows = self._store.rows(
+            "SELECT m.domain, m.table_name, m.layer, m.name FROM merged_files AS m LEFT JOIN layer_files AS f "
+            "USING (domain, table_name, layer, name) GROUP BY 1, 2, 3, 4 "
+            "HAVING m.rows <> total(f.rows) OR m.batches <> count(f.batch_id)"
+        )
+        return [(_key(row), Layer(row["layer"]), row["name"]) for row in rows]
 
     def layer_file(self, key: TableKey, layer: Layer, batch_id: str) -> LayerFile | None:
         """The committed file of a batch in a layer, None if it has none."""
         return self._promotions.layer_file(key, layer, batch_id)
 
     def files_of(self, key: TableKey, layer: Layer) -> tuple[LayerFile, ...]:
-        """The committed files of a layer of a table, in the order of their batches."""
+        """The committed files of a layer of a table, in the order of their first batches."""
         return self._promotions.published(key, layer)
+
+    def by_batch(self, key: TableKey, layer: Layer) -> tuple[LayerFile, ...]:
+        """For every batch that has rows in a layer, the file that holds them."""
+        return self._promotions.by_batch(key, layer)
 
     def columns(self, key: TableKey) -> TableColumns:
         """What is known of a table's columns."""
@@ -220,7 +257,9 @@ def _key(row: Row) -> TableKey:
 
 
 def _listed(row: Row) -> ListedFile:
-    file = LayerFile(row["batch_id"], row["name"], row["rows"], row["size"], row["sha256"])
+    file = LayerFile(
+        row["batch_id"], row["name"], row["rows"], row["size"], row["sha256"], merged=bool(row["merged"])
+    )
     return ListedFile(_key(row), Layer(row["layer"]), row["generation"], file, row["transition_id"])
 
 

@@ -292,12 +292,17 @@ def record(tx: Store, log: LayerTransitionLog, key: TableKey) -> None:
 
 
 def place(tx: Store, key: TableKey, layer: Layer, batch: BatchOutcome) -> None:
-    """Put the batch's file into its layer, in the place of the one it had, and keep the layer's totals."""
+    """Put the batch's file into its layer, in the place of the one it had, and keep the layer's totals.
+
+    Raises StaleSourceError where a merged file holds rows of the batch.
+    """
     batch_id = batch.transition.batch_id
     old = tx.row(
-        "SELECT rows FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
+        "SELECT rows, merged FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
         (*key, layer, batch_id),
     )
+    if old is not None and old["merged"]:
+        raise StaleSourceError(batch_id)  # its rows are still in a file with others, which stays
     new = batch.layer_file
     if new is None:
         tx.execute(
@@ -306,7 +311,7 @@ def place(tx: Store, key: TableKey, layer: Layer, batch: BatchOutcome) -> None:
         )
     else:
         tx.execute(
-            "INSERT OR REPLACE INTO layer_files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO layer_files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
             (
                 *key,
                 layer,

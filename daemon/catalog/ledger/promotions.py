@@ -1,6 +1,7 @@
 """The ledger's part for the chain: which promotions are due, and what they start from. Called by scheduling and landing."""
 
 import os
+import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -59,6 +60,8 @@ class PromotionLedger:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._reserved: dict[tuple[TableKey, Layer], int] = {}
+        self._lock = threading.Lock()
 
     def unstaged(self, key: TableKey) -> int:
         """Batches of a table that wait to be staged: landing holds back while there are some, so that batches grow."""
@@ -242,8 +245,19 @@ class PromotionLedger:
                 found.add(source.name)
         return frozenset(found)
 
+    def reserve_generation(self, key: TableKey, layer: Layer) -> int:
+        """The number of a generation that is built beside the hops: no promotion and nobody else is given the same."""
+        with self._lock:
+            # a promotion under way may hold the number right above those that are published
+            number = self.next_generation(key, layer) + 1
+            self._reserved[key.real, layer] = number
+        return number
+
     def next_generation(self, key: TableKey, layer: Layer) -> int:
-        """The number of a generation to build: above all that are published, being built, or yet to be removed."""
+        """The number of a generation that a promotion may build, one at a time for each layer of a table.
+
+        It is above all that are published, being built, or yet to be removed.
+        """
         folder = generation_path(key, layer, 0).removesuffix("0")
         standing = self._store.rows(
             "SELECT generation FROM layers WHERE domain = ? AND table_name IN (?, ?) AND layer = ?",
@@ -253,26 +267,42 @@ class PromotionLedger:
             "SELECT substr(path, ?) AS name FROM removals WHERE substr(path, 1, ?) = ?",
             (len(folder) + 1, len(folder), folder),
         )
-        numbers: list[int] = [1, *(row["generation"] for row in standing)]
+        numbers: list[int] = [
+            self._reserved.get((key.real, layer), 1),
+            *(row["generation"] for row in standing),
+        ]
         numbers += [int(row["name"]) for row in leaving if row["name"].isdigit()]
         return max(numbers) + 1
 
     def published(self, key: TableKey, layer: Layer) -> tuple[LayerFile, ...]:
-        """The committed files of a layer, in the order of their batches."""
+        """The committed files of a layer, in the order of their first batches; a merged one once, with all its rows."""
+        alone = self._store.rows(
+            "SELECT * FROM layer_files INDEXED BY layer_files_alone WHERE domain = ? AND table_name = ? AND layer = ? "
+            "AND merged = 0",
+            (*key, layer),
+        )
+        merged = self._store.rows(
+            "SELECT * FROM merged_files WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer)
+        )
+        files = [*map(_layer_file, alone), *map(merged_file, merged)]
+        return tuple(sorted(files, key=lambda file: file.batch_id))
+
+    def by_batch(self, key: TableKey, layer: Layer) -> tuple[LayerFile, ...]:
+        """For every batch that has rows in a layer, the file that holds them; in the order of the batches."""
         rows = self._store.rows(
             "SELECT * FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? ORDER BY batch_id",
             (*key, layer),
         )
         return tuple(_layer_file(row) for row in rows)
 
-    def published_transitions(self, key: TableKey, layer: Layer) -> tuple[LayerTransitionLog, ...]:
-        """The transitions that made the committed files of a layer, in the order of their batches."""
-        rows = self._store.rows(
-            "SELECT record FROM layer_files JOIN transitions USING (transition_id) "
-            "WHERE layer_files.domain = ? AND layer_files.table_name = ? AND layer = ? ORDER BY layer_files.batch_id",
-            (*key, layer),
+    def transition(self, key: TableKey, layer: Layer, batch_id: str) -> LayerTransitionLog | None:
+        """The transition that made what stands of a batch in a layer; None where nothing does."""
+        row = self._store.row(
+            "SELECT record FROM layer_files JOIN transitions USING (transition_id) WHERE layer_files.domain = ? "
+            "AND layer_files.table_name = ? AND layer = ? AND layer_files.batch_id = ?",
+            (*key, layer, batch_id),
         )
-        return tuple(LayerTransitionLog.model_validate_json(row["record"]) for row in rows)
+        return LayerTransitionLog.model_validate_json(row["record"]) if row else None
 
     def layer_file(self, key: TableKey, layer: Layer, batch_id: str) -> LayerFile | None:
         """The committed file of a batch in a layer, None if it has none."""
@@ -284,4 +314,11 @@ class PromotionLedger:
 
 
 def _layer_file(row: Row) -> LayerFile:
-    return LayerFile(row["batch_id"], row["name"], row["rows"], row["size"], row["sha256"])
+    return LayerFile(
+        row["batch_id"], row["name"], row["rows"], row["size"], row["sha256"], merged=bool(row["merged"])
+    )
+
+
+def merged_file(row: Row) -> LayerFile:
+    """A row of `merged_files` as one file: `batch_id` is the first batch that it holds."""
+    return LayerFile(row["first_batch"], row["name"], row["rows"], row["size"], row["sha256"], merged=True)

@@ -124,7 +124,7 @@ class RebuildLedger:
         row = self._store.row(
             "SELECT * FROM layers WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer)
         )
-        files = {file.batch_id: file for file in self._promotions.published(key, layer)}
+        files = {file.batch_id: file for file in self._promotions.by_batch(key, layer)}
         return StandingLayer(row["generation"], row["version"], files) if row else StandingLayer(1, 0, files)
 
     def delivered(self, batch_ids: Collection[str]) -> list[DeliveredFile]:
@@ -171,7 +171,7 @@ class RebuildLedger:
         key, shadow = rebuild.key, rebuild.key.shadow
         with self._store.transaction() as tx:
             for layer in _LAYERS:
-                if self._version(key, layer) != beginning.versions[layer]:
+                if self._state(key, layer) != beginning.states[layer]:
                     raise StaleSourceError(rebuild.rebuild_id)
             tx.execute(
                 "UPDATE rebuilds SET state = 'building', files_out = ?, files_back = ? WHERE rebuild_id = ?",
@@ -181,7 +181,7 @@ class RebuildLedger:
                 made = beginning.layers.get(layer)
                 tx.execute(
                     "INSERT INTO layer_files SELECT domain, ?, layer, batch_id, name, rows, size, sha256, transition_id, "
-                    "contract_version FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ?",
+                    "contract_version, merged FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ?",
                     (shadow.table, *key, layer),
                 )
                 if made is not None:
@@ -191,6 +191,12 @@ class RebuildLedger:
                         "AND batch_id NOT IN (SELECT value FROM json_each(?))",
                         (*shadow, layer, kept),
                     )
+                tx.execute(
+                    "INSERT INTO merged_files SELECT domain, ?, layer, name, first_batch, batches, rows, size, sha256 "
+                    "FROM merged_files WHERE domain = ? AND table_name = ? AND layer = ? AND name IN (SELECT name "
+                    "FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND merged = 1)",
+                    (shadow.table, *key, layer, *shadow, layer),
+                )
                 generation = made.generation if made else self._promotions.generation(key, layer)
                 tx.execute(
                     "INSERT INTO layers SELECT ?, ?, ?, ?, 0, total(rows), count(*) FROM layer_files "
@@ -223,11 +229,14 @@ class RebuildLedger:
     def _show_layer(self, tx: Store, rebuild: Rebuild, layer: Layer, leave_at: datetime) -> None:
         key, shadow = rebuild.key, rebuild.key.shadow
         self._replace_quarantine(tx, rebuild, layer)
-        tx.execute("DELETE FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer))
-        tx.execute(
-            "UPDATE layer_files SET table_name = ? WHERE domain = ? AND table_name = ? AND layer = ?",
-            (key.table, *shadow, layer),
-        )
+        for table in ("layer_files", "merged_files"):
+            tx.execute(
+                f"DELETE FROM {table} WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer)
+            )
+            tx.execute(
+                f"UPDATE {table} SET table_name = ? WHERE domain = ? AND table_name = ? AND layer = ?",
+                (key.table, *shadow, layer),
+            )
         old = self._promotions.generation(key, layer)
         tx.execute(
             "INSERT INTO layers (domain, table_name, layer, generation, version, rows, files) "
@@ -317,7 +326,7 @@ class RebuildLedger:
                 f"UPDATE {table} SET table_name = ? WHERE domain = ? AND table_name = ?",
                 (shadow.real.table, *shadow),
             )
-        for table in ("layer_files", "layers"):
+        for table in ("layer_files", "merged_files", "layers"):
             tx.execute(f"DELETE FROM {table} WHERE domain = ? AND table_name = ?", shadow)
 
     def drop(self, rebuild: Rebuild, state: str, error: str, now: datetime) -> None:
@@ -341,7 +350,7 @@ class RebuildLedger:
                 "WHERE domain = ? AND table_name = ?",
                 shadow,
             )
-            for table in ("quarantine", "transitions", "promotions", "layer_files", "layers"):
+            for table in ("quarantine", "transitions", "promotions", "layer_files", "merged_files", "layers"):
                 tx.execute(f"DELETE FROM {table} WHERE domain = ? AND table_name = ?", shadow)
             tx.execute(
                 "UPDATE rebuilds SET state = ?, error = ?, ended_at = ? WHERE rebuild_id = ?",
@@ -353,11 +362,13 @@ class RebuildLedger:
         with self._store.transaction() as tx:
             tx.execute("UPDATE rebuilds SET state = 'requested' WHERE state = 'failed' AND kind = 'replace'")
 
-    def _version(self, key: TableKey, layer: Layer) -> int:
+    def _state(self, key: TableKey, layer: Layer) -> tuple[int, int]:
+        """The layer's generation and version: when both are the same, so are its files."""
         row = self._store.row(
-            "SELECT version FROM layers WHERE domain = ? AND table_name = ? AND layer = ?", (*key, layer)
+            "SELECT generation, version FROM layers WHERE domain = ? AND table_name = ? AND layer = ?",
+            (*key, layer),
         )
-        return row["version"] if row else 0
+        return (row["generation"], row["version"]) if row else (1, 0)
 
     def _files(self, condition: str, value: str | int) -> list[DeliveredFile]:
         rows = self._store.rows(

@@ -283,6 +283,22 @@ UPDATE layer_files SET contract_version = coalesce(
     (SELECT json_extract(record, '$.contract_version') FROM transitions AS t
      WHERE t.transition_id = layer_files.transition_id), 'none');
 CREATE INDEX layer_files_by_contract ON layer_files (domain, table_name, layer, contract_version);
+
+ALTER TABLE layer_files ADD COLUMN merged INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX layer_files_alone ON layer_files (domain, table_name, layer, batch_id) WHERE merged = 0;
+CREATE INDEX layer_files_merged ON layer_files (domain, table_name, layer, name) WHERE merged = 1;
+CREATE TABLE merged_files (
+    domain      TEXT NOT NULL,
+    table_name  TEXT NOT NULL,
+    layer       TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    first_batch TEXT NOT NULL,
+    batches     INTEGER NOT NULL,
+    rows        INTEGER NOT NULL,
+    size        INTEGER NOT NULL,
+    sha256      TEXT NOT NULL,
+    PRIMARY KEY (domain, table_name, layer, name)
+) WITHOUT ROWID;
 """
 
 

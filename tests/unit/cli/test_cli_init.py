@@ -20,7 +20,7 @@ def test_the_folders_and_a_settings_file_are_made(tmp_path: Path, run: Run) -> N
 
 
 def test_every_setting_is_shown_with_its_default_and_none_is_set(tmp_path: Path) -> None:
-    assert tomllib.loads(commented_settings()) == {"batch": {}}
+    assert tomllib.loads(commented_settings()) == {"batch": {}, "compaction": {}}
     shown = "\n".join(
         line.removeprefix("# ")
         for line in commented_settings().splitlines()

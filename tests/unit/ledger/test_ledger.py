@@ -213,7 +213,9 @@ def test_the_counts_of_an_older_ledger_are_made_when_it_is_opened(world: World) 
         "DROP TABLE file_counts; DROP TRIGGER files_counted; DROP TRIGGER files_recounted; "
         "DROP INDEX files_by_content; CREATE INDEX files_by_size ON files (domain, table_name, size, state); "
         "DROP INDEX files_set_aside; DROP INDEX quarantine_by_batch; DROP INDEX verdicts_discarded; "
-        "DROP INDEX layer_files_by_contract; ALTER TABLE layer_files DROP COLUMN contract_version; PRAGMA user_version = 2"
+        "DROP INDEX layer_files_by_contract; ALTER TABLE layer_files DROP COLUMN contract_version; "
+        "DROP INDEX layer_files_alone; DROP INDEX layer_files_merged; DROP TABLE merged_files; "
+        "ALTER TABLE layer_files DROP COLUMN merged; PRAGMA user_version = 2"
     )
     connection.close()
     world.ledger = Ledger.open(world.path)

@@ -81,9 +81,8 @@ class World:
             generation=self.generations[target],
             next_generation=self.generations[target] + 1,
             published=files,
-            published_transitions=tuple(self.logs[file.batch_id] for file in files if target is Layer.SILVER),
         )
-        outcome = promote(task, lambda: NOW)
+        outcome = promote(task, lambda: NOW).recorded(self.logs.__getitem__, lambda: f"t{next(self.numbers)}")
         self.generations[target] = outcome.generation
         for batch in (*outcome.items, *outcome.rewritten):
             name = batch.transition.batch_id
