@@ -116,6 +116,10 @@ class ReaderOptions(Rules):
         description="how the first line of the table begins, e.g. its header: where a file holds several tables",
     )
     comment: Text | None = Field(default=None, description="lines that begin with this text are not records")
+    most_damaged: Annotated[StrictInt | StrictFloat, Field(ge=0, le=1)] = Field(
+        default=0.2,
+        description="the share of damaged records above which the whole file is set aside; nine are always borne",
+    )
     sheet: Text | None = Field(default=None, description="the workbook's sheet; absent: the first with data")
     records_at: Text | None = Field(
         default=None, description="the JSON object's key under which the records are"

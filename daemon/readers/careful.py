@@ -43,7 +43,9 @@ def read_carefully(source: Source, layout: Layout, encoding: str, scratch: Path,
         return Reading(refused=Refusal(source.name, "incomplete", reason), note=layout.note)
     damaged = table.damaged_records()
     within = [record for record in damaged if record.kind != _OTHER_TABLE]
-    refusal = too_much_damage(source.name, within, table.number - (len(damaged) - len(within)))
+    refusal = too_much_damage(
+        source.name, within, table.number - (len(damaged) - len(within)), layout.most_damaged
+    )
     if refusal is not None:
         return Reading(refused=refusal, note=layout.note)
     damaged = [*_above_the_table(source.name, layout), *damaged]

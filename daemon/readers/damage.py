@@ -4,16 +4,17 @@ from collections.abc import Sequence
 
 from daemon.readers.delivery import DamagedRecord, Refusal
 
-MOST_DAMAGED_SHARE = 0.2
-ALWAYS_BORNE = 10
+_ALWAYS_BORNE = 10
 
 
-def too_much_damage(source: str, damaged: Sequence[DamagedRecord], records: int) -> Refusal | None:
+def too_much_damage(
+    source: str, damaged: Sequence[DamagedRecord], records: int, most_damaged: float
+) -> Refusal | None:
     """The refusal of a file of which so many of its `records` are damaged, None while it can be borne.
 
-    A file is refused when more than a fifth of its records and at least ten are damaged, or when none is whole.
+    It is refused when at least ten of its records, and more than the share `most_damaged`, are damaged, or none is whole.
     """
-    share_borne = len(damaged) < ALWAYS_BORNE or len(damaged) <= records * MOST_DAMAGED_SHARE
+    share_borne = len(damaged) < _ALWAYS_BORNE or len(damaged) <= records * most_damaged
     if not damaged or (share_borne and len(damaged) < records):
         return None
     return Refusal(

@@ -47,7 +47,7 @@ def read_json(source: Source, options: ReaderOptions, scratch: Path, stem: str) 
     if options.format == "ndjson" or (
         options.format is None and options.records_at is None and _is_lines(source.path)
     ):
-        return _read_lines(source, scratch, stem)
+        return _read_lines(source, options, scratch, stem)
     return _read_document(source, options, scratch, stem)
 
 
@@ -62,7 +62,7 @@ def _is_lines(path: Path) -> bool:
     return isinstance(value, dict | list) and next(lines, None) is not None
 
 
-def _read_lines(source: Source, scratch: Path, stem: str) -> Reading:
+def _read_lines(source: Source, options: ReaderOptions, scratch: Path, stem: str) -> Reading:
     rows, names = RecordWriter(source.name, scratch, stem), _Names()
     damaged: list[DamagedRecord] = []
     number = 0
@@ -94,7 +94,7 @@ def _read_lines(source: Source, scratch: Path, stem: str) -> Reading:
     if cut_at:
         reason = f"it ends within a record: line {cut_at} stops, and no line end follows it"
         return _refused(source, "incomplete", reason)
-    refusal = too_much_damage(source.name, damaged, number)
+    refusal = too_much_damage(source.name, damaged, number, options.most_damaged)
     if refusal is not None:
         return Reading(refused=refusal)
     return Reading(rows.frames(), tuple(damaged), note="JSON, one value a line", header=names.header)

@@ -39,7 +39,8 @@ class Layout:
     (empty: there is none), `columns` the names made of them. `shapes` say what the columns' values look like.
     `surplus` blank fields may follow the last column. Lines that begin with `comment` are no records, those that
     begin with `remark` are none unless they have the table's width. `before` holds records of several fields that
-    stand before the table and are no part of it. `lost_header` is too damaged to name the columns.
+    stand before the table and are no part of it. `lost_header` is too damaged to name the columns. `most_damaged` is the
+    share of damaged records that the contract bears.
     """
 
     dialect: Dialect
@@ -52,6 +53,7 @@ class Layout:
     remark: str = ""
     before: tuple[Record, ...] = ()
     lost_header: Record | None = None
+    most_damaged: float = 0.2
     notes: tuple[str, ...] = ()
 
     @property
@@ -171,6 +173,7 @@ class _Table:
             skip,
             shapes=self._shapes,
             comment=self._options.comment or "",
+            most_damaged=self._options.most_damaged,
             remark=next((mark for mark in REMARKS if any(raw.startswith(mark) for raw in starts)), ""),
             before=tuple(dropwhile(self._is_note, above)),  # below a record nothing is a title any more
             notes=(f"{top} lines before the table",) if top else (),

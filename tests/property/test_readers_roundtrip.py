@@ -3,6 +3,7 @@
 import csv
 import io
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -127,3 +128,56 @@ def test_a_damaged_record_never_changes_another(
     (damaged,) = delivery.damaged
     assert (damaged.row, damaged.line) == (place, place + 1)
     assert damaged.byte_offset == len(b"".join(lines[:place]))
+
+
+_TOLD = ("warning", "lines before the table")
+_LINE_DAMAGE: dict[str, Callable[[str, str], str]] = {
+    "a field more": lambda line, mark: line + mark + "more",
+    "a field less": lambda line, mark: line.rpartition(mark)[0],
+    "only one field": lambda _line, _mark: "word",
+    "a quote that opens": lambda line, _mark: '"' + line,
+    "a quote amid": lambda line, mark: line.replace(mark, mark + '"x" y', 1),
+    "cut in half": lambda line, _mark: line[: len(line) // 2],
+    "another delimiter": lambda line, mark: line.replace(mark, "&"),
+    "all lost": lambda line, mark: line.replace(mark, ""),
+    "a title": lambda _line, _mark: "Total of all",
+}
+
+
+def _says_something_else(line: str, sound: str, mark: str) -> bool:
+    """Whether the line is a record of the same width after all: no reader can tell that it was another one."""
+    return '"' not in line and line.count(mark) == sound.count(mark)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rows=st.lists(
+        st.tuples(st.integers(0, 10**6), _PLAIN, st.decimals(0, 10**4, places=2), _PLAIN),
+        min_size=6,
+        max_size=20,
+        unique_by=lambda row: row[0],
+    ),
+    dialect=_DIALECTS,
+    damage=st.sampled_from(sorted(_LINE_DAMAGE)),
+    data=st.data(),
+)
+def test_whatever_befalls_one_record_no_other_is_changed_in_silence(
+    rows: list[tuple[object, ...]], dialect: dict[str, str], damage: str, data: st.DataObject
+) -> None:
+    """Nothing is told: every other record comes as it was and the damaged one is set aside with its line, or the file is
+    set aside, or its note says what is doubtful."""
+    texts = [[str(cell) for cell in row] for row in rows]
+    end = dialect["lineterminator"]
+    lines = _written(texts, {**dialect, "quoting": csv.QUOTE_MINIMAL}).split(end)[:-1]
+    place = data.draw(st.integers(1, len(texts)), label="place")
+    sound = lines[place]
+    lines[place] = _LINE_DAMAGE[damage](sound, dialect["delimiter"])
+    assume(lines[place].strip() and not _says_something_else(lines[place], sound, dialect["delimiter"]))
+    read, delivery = _read("".join(line + end for line in lines).encode())
+    if delivery.refused or any(word in note for note in delivery.notes.values() for word in _TOLD):
+        return
+    others = [*texts[: place - 1], *texts[place:]]
+    (damaged,) = delivery.damaged
+    assert [list(row[:-1]) for row in read] == others
+    assert (damaged.line, damaged.raw) == (place + 1, lines[place])
+    assert [row[-1] for row in read] == [number for number in range(1, len(texts) + 1) if number != place]

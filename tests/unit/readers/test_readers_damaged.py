@@ -175,3 +175,11 @@ def test_other_quotes_in_the_later_lines_are_no_reason_to_leave_the_usual_ones_o
     outcome = read("\n".join(['"key","day","amount"', *usual, *other]).encode())
     raws = "\n".join(record.raw for record in outcome.damaged)
     assert all(line in raws for line in usual) or outcome.rows[0] == ("K10", "2026-06-10", "10.5")
+
+
+@pytest.mark.parametrize(("share", "borne"), [(0.2, False), (0.5, True), (0, False), (1, True)])
+def test_the_contract_says_how_much_damage_is_borne(read: Read, share: float, borne: bool) -> None:  # noqa: FBT001 - a case
+    lines = "".join(f"{n},a\n" if n % 3 else f"{n}\n" for n in range(1, 43))
+    outcome = read(f"id,name\n{lines}".encode(), most_damaged=share)
+    assert bool(outcome.delivery.refused) is not borne
+    assert len(outcome.damaged) == (14 if borne else 0)
