@@ -152,9 +152,10 @@ class Daemon:
                 raise TimeoutError(event)
             time.sleep(0.002)
 
-    def count(self, event: str) -> int:
-        """How often it has logged an event."""
-        return self._log.read_bytes().count(f'"{event}"'.encode())
+    def count_lines(self, *words: str) -> int:
+        """How many lines of its log hold all of these words."""
+        lines = self._log.read_text().splitlines()
+        return sum(all(word in line for word in words) for line in lines)
 
 
 @contextmanager

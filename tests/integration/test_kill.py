@@ -16,6 +16,8 @@ from daemon.catalog.transition import LayerTransitionLog
 
 KILLS = 20
 ROUND_FILES = 6
+MERGING = {"sweep_interval": "0.2", "compaction_min_files": "2", "compaction_min_age": "0"}
+"""Small files are merged at once, so that kills fall into compactions as well."""
 CONTRACT = """
 bronze:
   cast: {id: int64, version: int64, amount: {type: decimal, precision: 12, scale: 2}}
@@ -89,7 +91,7 @@ def test_twenty_kills_under_load_leave_what_no_kill_would_have_left(tmp_path: Pa
         prepare(folder)
     for kill in range(KILLS):
         drop(root, outside, iter(range(kill * ROUND_FILES, (kill + 1) * ROUND_FILES)))
-        daemon = Daemon(root)
+        daemon = Daemon(root, **MERGING)
         daemon.wait_for("daemon_started")
         with pytest.raises(subprocess.TimeoutExpired):
             daemon.process.wait(chance.uniform(0.3, 1.4))
