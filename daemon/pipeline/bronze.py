@@ -5,6 +5,7 @@ A value that does not cast takes its record to quarantine; nothing is nulled in 
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import polars as pl
 
@@ -13,7 +14,7 @@ from daemon.catalog.contract import BronzeRules, CastRule
 from daemon.errors import ContractError, RejectDataError
 from daemon.lake.parquet import writing
 from daemon.pipeline.casting import Cast, cast_column, learned_cast, target_type
-from daemon.pipeline.provenance import PROVENANCE, update_layer_column
+from daemon.pipeline.provenance import PROVENANCE, labels, update_layer_column
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.writing import OURS, Source, as_quarantine, data_errors, publish, scan, set_records_aside
 from daemon.readers.jsontext import decode, staged
@@ -51,10 +52,14 @@ class BronzeLayer:
         with data_errors(place), writing(place.path) as pending:
             renamed = self._renamed(self._unnested(self._fitted(staged)))
             casts = self._casts(renamed.collect_schema())
-            typed = _typed(renamed, casts, self._missing(renamed.collect_schema()))
-            rows = pending.sink(
-                update_layer_column(typed, place.layer, ingested_at=place.planned_at), hold=place.hold
-            )
+            missing = self._missing(renamed.collect_schema())
+            if isinstance(source, Path) and not (place.hold or casts or missing) and renamed is staged:
+                rows = pending.relabel(source, labels(place.layer, ingested_at=place.planned_at))
+            else:
+                typed = _typed(renamed, casts, missing)
+                rows = pending.sink(
+                    update_layer_column(typed, place.layer, ingested_at=place.planned_at), hold=place.hold
+                )
             rejected: Mapping[tuple[str, str], int] = {}
             if rows < rows_in:
                 rejected = set_records_aside(place, _failing(renamed, casts))
@@ -100,7 +105,7 @@ class BronzeLayer:
             staged = staged.with_columns(
                 pl.when(filled).then(pl.struct(strange).struct.json_encode()).alias(RESCUED)
             )
-        return staged.drop(strange)
+        return staged.drop(strange) if strange else staged
 
     def _unnested(self, staged: pl.LazyFrame) -> pl.LazyFrame:
         """Keys of JSON objects as columns of text beside their object, which stays: what is no object loses nothing."""
@@ -127,7 +132,7 @@ class BronzeLayer:
                 raise ContractError(
                     f"{self._origin}: bronze.rename: '{old}' cannot become '{new}': the file has that column"
                 )
-        return staged.rename(names)
+        return staged.rename(names) if names else staged
 
     def _casts(self, schema: pl.Schema) -> list[Cast]:
         learned = self._learned()

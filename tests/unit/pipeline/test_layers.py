@@ -138,6 +138,17 @@ def test_batch_ids_sort_by_the_time_they_were_made() -> None:
     assert made == sorted(made)
 
 
+def test_layers_that_change_nothing_change_the_labels_alone(world: World) -> None:
+    rules = contract(silver={"clean": {"strip": False, "empty_as_null": False}})
+    batch = world.stage("code,note\n00123, x \n,\n").items[0].transition.batch_id
+    for layer in (Layer.BRONZE, Layer.SILVER, Layer.GOLD):
+        world.climb(layer, rules, batch)
+    staged = world.rows(Layer.STAGED)
+    assert staged.height == 2
+    for layer in (Layer.BRONZE, Layer.SILVER, Layer.GOLD):
+        assert world.rows(layer).equals(staged.with_columns(pl.lit(str(layer)).alias("_layer")))
+
+
 # staged
 
 
