@@ -137,7 +137,7 @@ def keep(goal: str, rows: Sequence[Mapping[str, object]], notes: Mapping[str, ob
         "commit": _commit(),
         "machine": machine,
     }
-    (RESULTS / f"{goal}.json").write_text(json.dumps({**kept, "rows": list(rows), **notes}, indent=1) + "\n")
+    (RESULTS / f"{goal}.json").write_text(json.dumps({**kept, "table": list(rows), **notes}, indent=1) + "\n")
 
 
 def _commit() -> str:

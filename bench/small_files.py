@@ -1,7 +1,8 @@
 """2,000 small CSV files dropped at once, through four durable layers; against bare Polars over the same batches.
 
-`python -m bench.small_files`. The rival does the four layers, synced, and nothing else: no detection, hashing, ledger,
-lineage or archive. Process start is on neither side: the time of a drain of one file is taken off ours.
+`python -m bench.small_files [--rivals]`. Bare Polars does the four layers, synced, and nothing else: no detection, hashing,
+ledger, lineage or archive. With `--rivals` also Spark's file stream, Pathway and dlt, one layer each. Process start is on
+no side: the time of a drain of one file is taken off ours.
 """
 
 import os
@@ -15,7 +16,13 @@ import polars as pl
 
 from bench.common import drain, in_fresh_process, keep
 from bench.data import small_files
+from bench.rivals import Rival, compete
 
+RIVALS = (
+    Rival("Spark Structured Streaming's file stream, one layer", "spark", "file_stream", ("pyspark",)),
+    Rival("Pathway, one CSV", "pathway_files", "one_csv", ("pathway",)),
+    Rival("dlt, one layer", "dlt_files", "one_layer", ("dlt[filesystem,parquet]", "pandas")),
+)
 FILES = 2_000
 ROWS = 1_000
 BATCH = 1_000
@@ -67,13 +74,17 @@ def main() -> int:
         ours = seconds - start
         bare = in_fresh_process("bench.small_files:bare_polars", str(work / "source"), str(work / "bare"))
         rows = pl.scan_parquet(root / "data/gold/main/orders/*.parquet").select(pl.len()).collect().item()
+        rivals = compete(RIVALS, work / "source", work, FILES * ROWS) if "--rivals" in sys.argv else []
         keep(
-            "small_files",
+            "small_files-rivals" if rivals else "small_files",
             [
-                {"what": "medalliond", "seconds": ours, "files/s": FILES / ours, "ratio": ours / bare},
-                {"what": "bare Polars, four layers", "seconds": bare, "files/s": FILES / bare, "ratio": 1.0},
+                {"what": "medalliond", "seconds": ours, "times ours": 1.0},
+                {"what": "bare Polars, four layers", "seconds": bare, "times ours": bare / ours},
+                *(run.row(ours) for run in rivals),
             ],
             {
+                "ratio to bare Polars": ours / bare,
+                "files a second": FILES / ours,
                 "drain of one file, taken off": start,
                 "parent MB": peaks.parent,
                 "worker MB": peaks.child,
