@@ -3,11 +3,12 @@
 Written by scheduling when the file has come to rest. People who drop files need no access to logs, catalog or data.
 """
 
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from daemon.lake.durable import NAME_MAX, TEMPORARY, cut, make_directories, temporary_beside
+from daemon.lake.set_aside import json_document
 
 RECEIPTS = ".receipts"
 """The folder of the receipts, beside the files."""
@@ -24,8 +25,8 @@ def write_receipt(dropped: Path, content: Mapping[str, object]) -> None:
         return
     folder = dropped.parent / RECEIPTS
     make_directories(folder)
-    name = cut(dropped.name.encode("utf-8", "surrogateescape"), _ROOM).decode("utf-8", "surrogateescape")
+    name = os.fsdecode(cut(os.fsencode(dropped.name), _ROOM))
     final = folder / f"{name}{_ENDING}"
     with temporary_beside(final) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        temporary.write_bytes(json_document(content))
         temporary.rename(final)

@@ -1,4 +1,4 @@
-"""The reason beside a file that was set aside: `<file>.reason.json`.
+"""The reason beside a file that was set aside: `<file>.reason.json`; and how such notes are written.
 
 Called by scheduling's rest keeper before the move: nothing lies in quarantine without its reason.
 """
@@ -25,6 +25,13 @@ def write_reason(file: Path, reason: Mapping[str, object]) -> None:
     `reason` is plain data, described in docs/on-disk-format.md. Raises OSError.
     """
     make_directories(file.parent, PRIVATE_FOLDER)
-    text = json.dumps(reason, indent=2, ensure_ascii=False) + "\n"
-    # bytes of a file name that are not UTF-8 become JSON's \udcxx, which json.loads and os.fsencode turn back
-    write_bytes(reason_path(file), text.encode(errors="backslashreplace"), PRIVATE_FILE)
+    write_bytes(reason_path(file), json_document(reason), PRIVATE_FILE)
+
+
+def json_document(content: Mapping[str, object]) -> bytes:
+    r"""Return a note about a file as JSON in UTF-8.
+
+    Bytes of a file name that are not UTF-8 become JSON's \udcxx, which json.loads and os.fsencode turn back.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    return text.encode(errors="backslashreplace")

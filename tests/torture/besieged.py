@@ -41,7 +41,12 @@ def besiege(plan: Plan, report: Report) -> None:
         (world.outside / "arriving").write_bytes(content)
         (world.outside / "arriving").rename(path)
     report.planned += len(files) + len(odd.tokens) + len(odd.irregular)
-    settings = {"worker_memory": str(_MEMORY), "worker_timeout": "30", "retry_base": "0.1"}
+    settings = {
+        "worker_memory": str(_MEMORY),
+        "worker_timeout": "30",
+        "retry_base": "0.1",
+        "incomplete_wait": "5",
+    }
     with (plan.work / "daemon.log").open("wb") as log:
         daemon = subprocess.Popen(
             world.command("run"), env=world.environment(**settings), stdout=log, stderr=subprocess.STDOUT
@@ -110,7 +115,7 @@ def _rest(daemon: subprocess.Popen[bytes], landing: Path, irregular: set[Path], 
             os.path.join(here, name)  # noqa: PTH118 - faster, and any bytes
             for here, _, names in os.walk(landing)
             for name in names
-            if Path(here, name) not in irregular and name != ".canary"
+            if Path(here, name) not in irregular and name != ".canary" and not here.endswith("/.receipts")
         ]
         quiet = 0 if left else quiet + 1
         time.sleep(0.5)
