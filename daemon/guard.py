@@ -60,7 +60,8 @@ class Guard:
         blindness = self._watcher.health()
         self._watcher.ask_canary()
         if blindness is None:
-            self._blind_since = None
+            if self._watcher.sees:  # one that was just rebuilt is not yet proved to see
+                self._blind_since = None
             return True
         now = time.monotonic()
         if self._blind_since is None:

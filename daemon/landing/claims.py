@@ -18,7 +18,7 @@ from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.intake import ClaimIntent, IntakeLedger, OpenClaim
 from daemon.catalog.promotion import TableKey
 from daemon.events import Event
-from daemon.lake.durable import make_directories, sync_directory
+from daemon.lake.durable import sync_directory
 from daemon.lake.layout import Layout
 from daemon.landing.leases import lease_answer
 
@@ -60,7 +60,9 @@ class Claims:
         folder = self._layout.claimed(batch_id)
         intents = tuple(self._intent(file, folder, ordinal) for ordinal, file in enumerate(files))
         self._ledger.intend(batch_id, key, intents, now)
-        make_directories(folder.parent)
+        if not folder.parent.is_dir():
+            folder.parent.mkdir()  # raises where landing is gone: its place is left to whoever brings it back
+            sync_directory(self._layout.landing)
         folder.mkdir()  # its name is made durable together with the files in it
         return self._carry_out(OpenClaim(batch_id, key, intents), files, now)
 
@@ -100,7 +102,9 @@ class Claims:
         return batch_id
 
     def _confirm(self, claim: OpenClaim, now: datetime) -> str | None:
-        """Tell the ledger which files are ours: those in the claimed folder."""
+        """Tell the ledger which files are ours: those in the claimed folder. Raises FileNotFoundError without a landing."""
+        if not self._layout.landing.is_dir():  # moved away for a while, and what we claimed with it
+            raise FileNotFoundError(errno.ENOENT, "landing is gone", str(self._layout.landing))
         folder = self._layout.claimed(claim.batch_id)
         sizes: dict[int, tuple[int, int]] = {}
         for ordinal, intent in enumerate(claim.intents):

@@ -74,10 +74,12 @@ class Watcher:
         self._identity: tuple[int, int] | None = None
         self._canary_lock = threading.Lock()
         self._canary_asked: float | None = None
+        self._sees = False
 
     def start(self) -> None:
         """Watch from now on every folder that can be watched; `health` tells of those that cannot."""
         self._canary_answered()
+        self._sees = False
         self._identity = _identity(self._landing)
         try:
             self._tree = _Tree(self._landing, self._hint, self._lost, self._canary_answered)
@@ -100,6 +102,11 @@ class Watcher:
     def is_remote(self) -> bool:
         """Whether other machines may write to landing and no event tells: the sweep alone finds it."""
         return is_remote(self._landing)
+
+    @property
+    def sees(self) -> bool:
+        """Whether a canary came back since the start: only that proves that events come."""
+        return self._sees
 
     def ask_canary(self) -> None:
         """Make an event in landing that must come back; `health` says if it does not."""
@@ -140,6 +147,7 @@ class Watcher:
     def _canary_answered(self) -> None:
         with self._canary_lock:
             self._canary_asked = None
+            self._sees = True
 
     def _lost(self) -> None:
         self._canary_answered()  # its event may be among the lost

@@ -92,8 +92,8 @@ class WorkerPool:
         try:
             with self._memory.working():
                 while not wait([future], timeout=_HEARTBEAT).done:
-                    if not pool.active and not self._stopping:
-                        raise RetryLaterError(_BROKEN)
+                    if not pool.active:  # what a pool that has ended still owes never comes
+                        raise StoppingError if self._stopping else RetryLaterError(_BROKEN)
             result: R = future.result()
         except CancelledError as error:
             raise StoppingError from error

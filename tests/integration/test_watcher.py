@@ -283,6 +283,19 @@ def test_a_canary_comes_back_and_is_no_hint(
     assert not ear.about(landing / CANARY)
 
 
+def test_only_a_canary_that_came_back_since_the_start_proves_that_a_watcher_sees(
+    landing: Path, ear: Ear, watcher: Watcher
+) -> None:
+    seen = [watcher.sees]
+    for _ in range(2):
+        watcher.ask_canary()
+        settle(landing, ear)
+        seen.append(watcher.sees)
+        watcher.rebuild()
+        seen.append(watcher.sees)
+    assert seen == [False, True, False, True, False]
+
+
 def test_a_canary_that_does_not_come_back_is_told(
     landing: Path, ear: Ear, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
 ) -> None:

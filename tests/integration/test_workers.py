@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from daemon_process import wait_for
+from pebble import ProcessFuture
 
 from daemon.errors import RetryLaterError
 from daemon.scheduling.workers import (
@@ -126,3 +127,16 @@ def test_a_call_after_the_stop_is_handed_back(pool: WorkerPool) -> None:
     pool.stop(1)
     with pytest.raises(StoppingError):
         pool.call(double, 21)
+
+
+def test_a_task_that_a_stopped_pool_forgot_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = WorkerPool(1, time_limit=30, memory_limit=10**9)
+    monkeypatch.setattr(pool._pool, "schedule", lambda *_, **__: ProcessFuture())
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(pool.call, double, 2)
+        while not pool._queued:
+            time.sleep(0.001)
+        next(iter(pool._queued)).set_running_or_notify_cancel()
+        pool.stop(grace=0.1)
+        with pytest.raises(StoppingError):
+            waiting.result(10)

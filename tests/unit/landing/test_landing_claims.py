@@ -9,6 +9,7 @@ import pytest
 from daemon.catalog.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.lake.layout import Layout
+from daemon.landing import claims as module
 from daemon.landing.claims import Claims, ReadyFile
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,6 +20,7 @@ KEY = TableKey("main", "orders")
 def layout(tmp_path: Path) -> Layout:
     layout = Layout(tmp_path / "root")
     (layout.landing / "orders").mkdir(parents=True)
+    (layout.landing / ".claimed").mkdir()
     layout.catalog.mkdir()
     return layout
 
@@ -53,3 +55,37 @@ def test_when_nothing_but_a_link_is_left_there_is_no_batch(layout: Layout, tmp_p
     assert Claims(ledger.intake, layout).claim(KEY, [ready(taken)], NOW) is None
     ledger.close()
     assert taken.is_symlink()
+
+
+def test_a_landing_that_was_moved_away_is_not_made_anew_by_a_claim(layout: Layout) -> None:
+    file = layout.landing / "orders/a.csv"
+    file.write_text("a,b\n1,2\n")
+    found = ready(file)
+    ledger = Ledger.open(layout.ledger)
+    layout.landing.rename(layout.root / "away")
+    with pytest.raises(FileNotFoundError):
+        Claims(ledger.intake, layout).claim(KEY, [found], NOW)
+    assert not layout.landing.exists()
+    (layout.root / "away").rename(layout.landing)
+    assert Claims(ledger.intake, layout).recover(NOW) == [KEY]
+    ledger.close()
+    assert file.exists()
+
+
+def test_a_claim_is_not_given_up_while_landing_is_away_and_its_files_with_it(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = layout.landing / "orders/a.csv"
+    file.write_text("a,b\n1,2\n")
+    ledger = Ledger.open(layout.ledger)
+    claims = Claims(ledger.intake, layout)
+    with monkeypatch.context() as moment:
+        moment.setattr(module, "sync_directory", lambda _: layout.landing.rename(layout.root / "away"))
+        with pytest.raises(FileNotFoundError):
+            claims.claim(KEY, [ready(file)], NOW)
+    with pytest.raises(FileNotFoundError, match="landing is gone"):
+        claims.recover(NOW)
+    (layout.root / "away").rename(layout.landing)
+    assert claims.recover(NOW) == [KEY]
+    assert ledger.promotions.unstaged(KEY) == 1
+    ledger.close()
