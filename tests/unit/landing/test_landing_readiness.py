@@ -1,4 +1,6 @@
+import os
 import stat
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -137,6 +139,7 @@ def test_a_name_that_only_resembles_a_temporary_one_is_taken(name: str) -> None:
         (stat.S_IFBLK, "block device"),
         (stat.S_IFCHR, "character device"),
         (stat.S_IFDIR, "folder"),
+        (0, "not a regular file but of an unknown kind"),
     ],
 )
 def test_what_is_not_a_regular_file_is_ignored_with_the_reason(file_type: int, said: str) -> None:
@@ -185,3 +188,29 @@ def test_a_file_that_is_open_for_writing_is_never_taken(
         lease="open_for_writing", moved=moved, quiet=quiet, age=age, size=size, has_marker=wanted
     )
     assert judge(observation, SETTLE, wanted) == Wait(SETTLE)
+
+
+def test_the_reasons_of_what_stays_in_landing_say_when_it_will_be_taken() -> None:
+    def reason(observation: Observation) -> str:
+        verdict = judge(observation, SETTLE, marker_required=False)
+        assert isinstance(verdict, Ignore)
+        return verdict.reason
+
+    assert reason(seen(size=0, quiet=9.0)) == "the file is empty; it is taken once it has content"
+    assert reason(seen(name="a.tmp")) == "a temporary name; the file is taken once it is renamed"
+
+
+def test_a_sighting_is_what_lstat_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("a,b\n1,2\n")
+    os.utime(path, ns=(1, 123_456_789))
+    found = path.lstat()
+    assert Sighting.of("a.csv", found) == Sighting(
+        name="a.csv",
+        mode=found.st_mode,
+        size=8,
+        mtime_ns=123_456_789,
+        ctime_ns=found.st_ctime_ns,
+        inode=found.st_ino,
+        device=found.st_dev,
+    )
