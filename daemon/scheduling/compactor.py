@@ -98,7 +98,7 @@ class Compactor:
         if limits.min_files <= 1 or self._ledger.compaction.is_held(key):
             return ()
         done_by = utc_now() - timedelta(seconds=limits.min_age)
-        files = self._ledger.compaction.mergeable(key, layer, limits, done_by)[:_AT_ONCE]
+        files = self._ledger.compaction.mergeable(key, layer, limits, done_by, _AT_ONCE)
         if len(files) < limits.min_files or files == self._nothing_in.get((key, layer)):
             return ()
         return files

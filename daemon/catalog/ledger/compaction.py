@@ -33,24 +33,24 @@ class CompactionLedger:
         return row is not None
 
     def mergeable(
-        self, key: TableKey, layer: Layer, limits: CompactionLimits, done_by: datetime
+        self, key: TableKey, layer: Layer, limits: CompactionLimits, done_by: datetime, most: int
     ) -> tuple[LayerFile, ...]:
         """The files of a layer that are small enough, of batches that were done by then and wait for nothing.
 
-        In the order of their first batches.
+        The first `most` of them, in the order of their first batches.
         """
         alone = self._store.rows(
             "SELECT f.* FROM layer_files AS f INDEXED BY layer_files_alone JOIN batches AS b USING (batch_id) "
             "WHERE f.domain = ? AND f.table_name = ? AND f.layer = ? AND f.merged = 0 AND f.size < ? "
             "AND b.state = 'done' AND b.done_at <= ? AND NOT EXISTS (SELECT 1 FROM promotions AS p "
-            "WHERE p.batch_id = f.batch_id AND p.state = 'planned') ORDER BY f.batch_id",
-            (*key, layer, limits.max_bytes, done_by.isoformat()),
+            "WHERE p.batch_id = f.batch_id AND p.state = 'planned') ORDER BY f.batch_id LIMIT ?",
+            (*key, layer, limits.max_bytes, done_by.isoformat(), most),
         )
         merged = self._store.rows(
             f"SELECT * FROM merged_files WHERE {_OF_LAYER} AND size < ?", (*key, layer, limits.max_bytes)
         )
         files = [*(_alone(row) for row in alone), *(merged_file(row) for row in merged)]
-        return tuple(sorted(files, key=lambda file: file.batch_id))
+        return tuple(sorted(files, key=lambda file: file.batch_id))[:most]
 
     def holding(self, key: TableKey, layer: Layer, batch_ids: Collection[str]) -> dict[str, set[str]]:
         """The merged files that hold any of these batches: name -> those of `batch_ids` in it."""
