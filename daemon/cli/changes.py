@@ -106,9 +106,10 @@ def _meant(views: LedgerViews, delivery: str, state: str) -> Sequence[KnownFile]
     files = [file for file in known if file.state == state]
     if not files:
         raise WrongRequestError(f"{delivery}: it is {known[0].state.replace('_', ' ')}, not {state}.")
-    batches = sorted({file.batch_id for file in files})
+    batches = {file.batch_id: f"{file.batch_id} ({file.name})" for file in files}
     if len(batches) > 1:
-        raise WrongRequestError(f"'{delivery}' came more than once; say which batch: {one_of(batches)}.")
+        named = one_of([batches[batch] for batch in sorted(batches)])
+        raise WrongRequestError(f"'{delivery}' came more than once; say which batch: {named}.")
     return files
 
 

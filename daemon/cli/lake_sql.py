@@ -90,12 +90,11 @@ def _views(layout: Layout, sql: str) -> list[LayerView]:
     """The tables the SQL mentions; where it mentions none, SHOW ALL TABLES may want to see them all."""
     mentioned = _mentions(sql)
     tables = [table for layer in LAYERS for table in _tables(layout, layer)]
-    views = [
+    return [
         LayerView(table.layer, TableKey(table.domain, table.table), _files(layout, table))
         for table in tables
         if not mentioned or _is_mentioned(table, mentioned)
     ]
-    return [view for view in views if view.paths]
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:

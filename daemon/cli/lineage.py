@@ -20,6 +20,7 @@ from daemon.cli.roots import WrongRequestError, did_you_mean, find_table, open_l
 from daemon.lake.layout import Layout
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_ACTS = {"retraction": "undone, staged made anew", "restoration": "redone, staged made anew"}
 _FILES_SHOWN = 20
 
 
@@ -143,18 +144,27 @@ def _file_line(file: dict[str, Any]) -> str:
     )
 
 
+def _sources(log: dict[str, Any]) -> list[str]:
+    """What is said of the files behind a hop that is no promotion."""
+    if log["kind"] in _ACTS:
+        return [f"{source['path']}: {source['note']}" for source in log["source_files"]]
+    if log["kind"] == "model":
+        return [f"from {source['path']}  {source['rows']:,} rows" for source in log["source_files"]]
+    return []
+
+
 def _add_hop(tree: Tree, log: dict[str, Any]) -> None:
     counts = f"{log['row_count_in']:,} in, {log['row_count_out']:,} out"
-    for word in ("quarantined", "deduplicated", "filtered"):
+    for word in ("quarantined", "deduplicated", "filtered", "retracted"):
         if log[f"rows_{word}"]:
             counts += f", {log[f'rows_{word}']:,} {word}"
     state = "" if log["status"] == "success" else f"  {styled(log['status'])}"
-    hop = tree.add(f"{log['source_layer']} -> {log['target_layer']}  {counts}{state}")
+    act = _ACTS.get(log["kind"], f"{log['source_layer']} -> {log['target_layer']}")
+    hop = tree.add(f"{act}  {counts}{state}")
     if log["target_file"]:
         hop.add(escape(printable(log["target_file"])))
-    if log["kind"] == "model":
-        for source in log["source_files"]:
-            hop.add(f"from {escape(printable(source['path']))}  {source['rows']:,} rows")
+    for source in _sources(log):
+        hop.add(escape(printable(source)))
     if log["transforms_applied"]:
         hop.add(escape(printable(", ".join(log["transforms_applied"]))))
     for error in log["errors"]:

@@ -4,6 +4,7 @@ Each layer is an attached in-memory database, each domain a schema of it, each t
 Used by gold models (pipeline) and by the command `query`.
 """
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -16,12 +17,36 @@ import duckdb
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
+from daemon.lake.tables import read_table
 
+_PROVENANCE = (
+    ("_source_file", "VARCHAR"),
+    ("_source_row", "BIGINT"),
+    ("_ingested_at", "TIMESTAMPTZ"),
+    ("_batch_id", "VARCHAR"),
+    ("_layer", "VARCHAR"),
+)
+_TYPES = {
+    "Boolean": "BOOLEAN",
+    "Int8": "TINYINT",
+    "Int16": "SMALLINT",
+    "Int32": "INTEGER",
+    "Int64": "BIGINT",
+    "UInt8": "UTINYINT",
+    "UInt16": "USMALLINT",
+    "UInt32": "UINTEGER",
+    "UInt64": "UBIGINT",
+    "Float32": "FLOAT",
+    "Float64": "DOUBLE",
+    "Date": "DATE",
+    "Time": "TIME",
+    "Binary": "BLOB",
+}
 LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
 
 class LayerView(NamedTuple):
-    """A table of a layer, as the files that make it up (at least one)."""
+    """A table of a layer, as the files that make it up; without one it is empty, with the columns it had."""
 
     layer: Layer
     key: TableKey
@@ -44,18 +69,44 @@ def open_views(layout: Layout, views: Sequence[LayerView]) -> Iterator[duckdb.Du
             connection.execute(f"ATTACH ':memory:' AS {layer}")
         names = Counter((view.layer, view.key.table) for view in views)
         for view in views:
-            _create(connection, view, short=names[view.layer, view.key.table] == 1)
+            _create(connection, view, _content(layout, view), short=names[view.layer, view.key.table] == 1)
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield connection
 
 
-def _create(connection: duckdb.DuckDBPyConnection, view: LayerView, *, short: bool) -> None:
-    files = ", ".join(quoted(path) for path in view.paths)
+def _create(
+    connection: duckdb.DuckDBPyConnection, view: LayerView, content: str | None, *, short: bool
+) -> None:
+    if content is None:
+        return
     schema, name = f"{view.layer}.{_identifier(view.key.domain)}", _identifier(view.key.table)
     connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
-    connection.execute(f"CREATE VIEW {schema}.{name} AS FROM read_parquet([{files}], union_by_name = true)")
+    connection.execute(f"CREATE VIEW {schema}.{name} AS {content}")
     if short and view.key.domain != "main":  # to DuckDB, gold.orders is gold.main.orders
         connection.execute(f"CREATE VIEW {view.layer}.main.{name} AS FROM {schema}.{name}")
+
+
+def _content(layout: Layout, view: LayerView) -> str | None:
+    """The SQL of a view; None for a table without files whose columns nobody knows."""
+    if view.paths:
+        return f"FROM read_parquet([{', '.join(quoted(path) for path in view.paths)}], union_by_name = true)"
+    metadata = read_table(layout, view.key)
+    if metadata is None or view.layer not in metadata.columns:
+        return None
+    columns = [(name, _sql_type(dtype)) for name, dtype in metadata.columns[view.layer].items()]
+    nulls = ", ".join(f"NULL::{kind} AS {_identifier(name)}" for name, kind in [*columns, *_PROVENANCE])
+    return f"SELECT {nulls} WHERE false"
+
+
+def _sql_type(dtype: str) -> str:
+    """DuckDB's type for Polars' name of one; text for what is nested."""
+    name, _, details = dtype.partition("(")
+    if name == "Decimal":
+        precision, scale = re.findall(r"\d+", details)
+        return f"DECIMAL({precision}, {scale})"
+    if name == "Datetime":
+        return "TIMESTAMPTZ" if "time_zone='" in details else "TIMESTAMP"
+    return _TYPES.get(name, "VARCHAR")
 
 
 def quoted(text: Path | str) -> str:

@@ -96,7 +96,10 @@ class RestKeeper:
             if file.fate not in {"returned", "replayed", "undone"}:
                 where = destinations.get(file.file_id)
                 lies = self._layout.relative(where) if where else None
-                write_receipt(self._layout.root / file.landing_path, _receipt(key, file, rejected, lies))
+                receipt = _receipt(key, file, rejected, lies)
+                if file.fate == "duplicate":
+                    receipt["duplicate_of"] = self._ledger.first_of(key, file)
+                write_receipt(self._layout.root / file.landing_path, receipt)
 
     def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, Path]:
         """Each file's destination (absolute), written down before the first move."""
@@ -185,11 +188,15 @@ def _receipt(
             for rule, rows in rules.items():
                 by_rule[rule] = by_rule.get(rule, 0) + rows
     accepted = "partly accepted" if by_rule else "accepted"
+    why = file.reason
+    if by_rule and file.fate == "ingested":
+        counted = ", ".join(f"{rows:,} {rule}" for rule, rows in by_rule.items())
+        why = f"{sum(by_rule.values()):,} of {file.rows:,} records are set aside: {counted}"
     status = {"set_aside": "rejected", "duplicate": "duplicate"}.get(file.fate, accepted)
     return {
         "file": file.name,
         "status": status,
-        "why": file.reason,
+        "why": why,
         "table": str(key),
         "rows": file.rows,
         "rows_quarantined": by_rule,

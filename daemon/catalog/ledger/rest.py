@@ -92,6 +92,15 @@ class RestLedger:
             for row in rows
         ]
 
+    def first_of(self, key: TableKey, file: RestlessFile) -> str | None:
+        """The name under which the table took a duplicate's content; None where that was taken back meanwhile."""
+        row = self._store.row(
+            "SELECT name FROM files WHERE domain = ? AND table_name = ? AND size = ? AND sha256 = ? "
+            "AND state IN ('staged', 'ingested') ORDER BY file_id LIMIT 1",
+            (*key, file.size, file.sha256),
+        )
+        return None if row is None else str(row["name"])
+
     def rejected_by_file(self, batch_ids: Collection[str]) -> dict[tuple[str, str], dict[str, int]]:
         """Records set aside of these batches: (batch, source file) -> rule -> rows."""
         found: dict[tuple[str, str], dict[str, int]] = {}

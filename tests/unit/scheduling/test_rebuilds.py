@@ -305,13 +305,19 @@ def test_whoever_dropped_a_file_finds_a_receipt_beside_it(refinery: Refinery) ->
     refinery.deliver(ORDERS, a="id,amount\n1,10\n2,x\n", b="id,amount\n3,30\n")
     refinery.deliver(ORDERS, c="id,amount\n3,30\n")
 
+    receipts = refinery.layout.landing / "sales/orders/.receipts"
+
     def receipt(name: str) -> dict[str, object]:
-        found = json.loads((refinery.layout.landing / f"sales/orders/.receipts/{name}.csv.json").read_text())
+        found = json.loads((receipts / f"{name}.csv.json").read_text())
         return {key: found[key] for key in ("status", "rows", "rows_quarantined")}
 
     assert receipt("a") == {"status": "partly accepted", "rows": 2, "rows_quarantined": {"cast:amount": 1}}
     assert receipt("b") == {"status": "accepted", "rows": 1, "rows_quarantined": {}}
     assert receipt("c") == {"status": "duplicate", "rows": 0, "rows_quarantined": {}}
+    told = {name: json.loads((receipts / f"{name}.csv.json").read_text()) for name in "abc"}
+    assert told["a"]["why"] == "1 of 2 records are set aside: 1 cast:amount"
+    assert told["b"]["why"] is None
+    assert told["c"]["duplicate_of"] == "sales/orders/b.csv"
 
 
 def test_what_is_asked_for_twice_is_done_once(refinery: Refinery) -> None:
