@@ -92,13 +92,29 @@ def _move(
     layout = open_root(root)
     with open_ledger(layout) as views:
         files = _meant(views, delivery, state)
-    request = request_for(files[0].key, act, files=tuple(file.file_id for file in files), why=why)
-    return carry_out(layout, request, wait=wait)
+        sheets = [sheet for file in files for sheet in views.sheets_of(file.file_id) if sheet.state == state]
+    by_batch: dict[str, list[KnownFile]] = {}
+    for file in [*files, *sheets]:
+        by_batch.setdefault(file.batch_id, []).append(file)
+    statuses = [
+        carry_out(
+            layout,
+            request_for(one[0].key, act, files=tuple(file.file_id for file in one), why=why),
+            wait=wait,
+        )
+        for one in by_batch.values()
+    ]
+    return max(statuses)
 
 
 def _meant(views: LedgerViews, delivery: str, state: str) -> Sequence[KnownFile]:
     """The dropped files that `delivery` means and that are in the right state."""
     known = views.files_of_batch(delivery) or views.files_named(delivery)
+    if not known and "!" in delivery:
+        packed = delivery.rpartition("!")[0]
+        raise WrongRequestError(
+            f"'{delivery}' is no delivery of its own; '{packed}' is taken back as a whole, if it came."
+        )
     if not known:
         raise WrongRequestError(
             f"there is no batch and no dropped file '{delivery}'. `medalliond lineage TABLE` lists what there is."

@@ -169,6 +169,11 @@ def test_every_sheet_with_a_table_becomes_a_table_and_the_workbook_is_archived_o
     archived = [path.name for path in (tmp_path / "data/archive").rglob("*.xlsx")]
     assert archived == ["book.xlsx"]
     medalliond(tmp_path, "rebuild", "main.sales__price_list", "--from", "landing")
+    told = medalliond(tmp_path, "undo", "book.xlsx")
+    assert "undo of main.sales: done." in told
+    assert "undo of main.sales__price_list: done." in told
+    assert not list((tmp_path / "data/gold/main").glob("*/*.parquet"))
+    medalliond(tmp_path, "redo", "sales/book.xlsx")
     assert "proved" in medalliond(tmp_path, "verify")
     shutil.copy(next((tmp_path / "data/archive").rglob("*.xlsx")), folder / "again.xlsx")
     assert drain(tmp_path) == 0

@@ -139,7 +139,8 @@ class OutcomeLedger:
             if columns == before and not changes:
                 continue
             keep_columns(tx, task.key, columns, changes, batch.transition.batch_id, now)
-            heeded.append((batch.transition.batch_id, changes))
+            if changes:
+                heeded.append((batch.transition.batch_id, changes))
             widened = [change for change in changes if change.kind == "type"]
             if widened and task.contract.learns and not _is_asked_for(tx, task.key):
                 why = ", ".join(f"{change.column}: {change.before} -> {change.after}" for change in widened)

@@ -213,6 +213,10 @@ class LedgerViews:
         """The dropped files of a batch."""
         return self._files("batch_id = ?", (batch_id,), None)
 
+    def sheets_of(self, file_id: int) -> list[KnownFile]:
+        """The further sheets of a workbook, each a file of its own table."""
+        return self._files("part_of = CAST(? AS INTEGER)", (str(file_id),), None)
+
     def files_named(self, name: str) -> list[KnownFile]:
         """Every delivery of a file, by its name relative to landing, or by its last part; newest first."""
         exact = self._files("name = ?", (name,), None)

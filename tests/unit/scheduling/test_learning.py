@@ -187,9 +187,9 @@ def test_the_final_table_is_the_same_in_whatever_order_its_files_came(tmp_path: 
 
 
 def test_types_widen_and_the_history_tells_it(refinery: Refinery) -> None:
-    refinery.deliver(TABLE, a="id,amount\n1,10\n")
-    assert rows(refinery).schema == {"amount": pl.Int64, "id": pl.Int64}
     with capture_logs() as logs:
+        refinery.deliver(TABLE, a="id,amount\n1,10\n")
+        assert rows(refinery).schema == {"amount": pl.Int64, "id": pl.Int64}
         refinery.deliver(TABLE, b="id,amount,note\n2,1.5,hello\n")
     told = [entry["changes"] for entry in logs if entry["event"] == Event.SCHEMA_CHANGED]
     assert told == [["type amount: int64 -> float64", "added note: text"]]
