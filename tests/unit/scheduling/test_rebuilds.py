@@ -18,6 +18,7 @@ from daemon.catalog.promotion import TableKey
 from daemon.catalog.rebuild import Rebuild, RebuildKind
 from daemon.catalog.requests import RecordId
 from daemon.catalog.transition import Layer
+from daemon.cli.lake_sql import ask
 from daemon.lake.layout import Layout
 from daemon.scheduling.upkeep import keep_up
 
@@ -373,3 +374,10 @@ def test_a_model_over_a_table_all_of_whose_deliveries_are_undone_has_no_rows_and
     redo(refinery, batch)
     (path,) = link.glob("*.parquet")
     assert pl.read_parquet(path)["total"].to_list() == [30]
+
+
+def test_a_query_sees_a_table_that_was_emptied_as_empty(refinery: Refinery) -> None:
+    refinery.contract(ORDERS, CASTS)
+    undo(refinery, refinery.deliver(ORDERS, a="id,amount\n1,10\n"))
+    with ask(refinery.layout, "SELECT id, amount, _batch_id FROM gold.sales.orders") as answer:
+        assert (answer.types, list(answer.rows)) == (["BIGINT", "BIGINT", "VARCHAR"], [])
