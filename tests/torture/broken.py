@@ -7,7 +7,9 @@ breakage is applied in them as well. A campaign that does not catch the builds i
 import os
 import stat
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 
 def no_directory_sync() -> None:
@@ -18,6 +20,17 @@ def no_directory_sync() -> None:
 def no_file_sync() -> None:
     """A file is published before its content is durable."""
     _sync_only(regular=False)
+
+
+def ledger_not_synced() -> None:
+    """A transaction is acknowledged before it is durable: `PRAGMA synchronous=NORMAL`."""
+    import sqlite3
+
+    class Hasty(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            return super().execute(sql.replace("synchronous=FULL", "synchronous=NORMAL"), *values)
+
+    sqlite3.connect = partial(sqlite3.connect, factory=Hasty)  # type: ignore[assignment]  # a broken build is meant
 
 
 def no_memory_limit() -> None:
@@ -52,7 +65,14 @@ def _sync_only(*, regular: bool) -> None:
 
 BREAKAGES: dict[str, Callable[[], None]] = {
     breakage.__name__: breakage
-    for breakage in (no_directory_sync, no_file_sync, no_memory_limit, follows_links, panics_unexplained)
+    for breakage in (
+        no_directory_sync,
+        no_file_sync,
+        ledger_not_synced,
+        no_memory_limit,
+        follows_links,
+        panics_unexplained,
+    )
 }
 """By name. The docstring of each says what promise it removes."""
 

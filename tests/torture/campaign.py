@@ -41,6 +41,16 @@ class Report:
         clean = not (self.lost or self.doubled or self.hands or self.findings)
         return clean and self.planned == self.fired > 0
 
+    def add(self, part: "Report") -> None:
+        """Take in what a part of the run found; figures are for the caller to put together."""
+        self.planned += part.planned
+        self.fired += part.fired
+        self.records_in += part.records_in
+        self.lost += part.lost
+        self.doubled += part.doubled
+        self.hands += part.hands
+        self.findings += part.findings
+
 
 @dataclass(frozen=True, slots=True)
 class Campaign:
