@@ -91,6 +91,12 @@ class Event(StrEnum):
         "domain table batch_id",
         "a claim that a crash had cut short was finished or taken back",
     )
+    INTAKE_PAUSED = (
+        "intake_paused",
+        "reason",
+        "a file system has less free than its floor (`min_free_bytes`): files stay in landing, what was taken goes on",
+    )
+    INTAKE_RESUMED = ("intake_resumed", "", "there is room again; files are taken as before")
     SWEEP_COMPLETED = ("sweep_completed", "files seconds", "landing was looked through")
     WATCHER_BLIND = (
         "watcher_blind",

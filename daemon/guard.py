@@ -81,7 +81,9 @@ class Guard:
 
     def _summary(self) -> str:
         progress = self._parts.progress()
+        paused = self._parts.intake.paused
         return (
+            f"{f'intake is paused, {paused}; ' if paused else ''}"
             f"{progress.files_waiting} files waiting, {progress.batches_in_flight} batches in flight, "
             f"{progress.rows_in_gold} rows in gold"
         )

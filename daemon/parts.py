@@ -10,12 +10,14 @@ import structlog
 from daemon.catalog.compaction import CompactionLimits
 from daemon.catalog.contract import CompactionRules
 from daemon.catalog.contract_store import ContractStore
+from daemon.catalog.identity import sort_after
 from daemon.catalog.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.errors import ContractError, HaltError, RetryLaterError
 from daemon.events import Event
 from daemon.lake.layout import Layout
+from daemon.lake.room import Room
 from daemon.landing.candidates import Candidates
 from daemon.landing.claims import Claims
 from daemon.landing.intake import Intake
@@ -67,6 +69,9 @@ class Parts:
         self.contracts = ContractStore(layout.contracts)
         self._transforms = _signature(layout)
         self.ledger = Ledger.open(layout.ledger)
+        newest = self.ledger.promotions.newest_id()
+        if newest:  # the wall clock may have been set back while no daemon ran
+            sort_after(newest)
         self._claims = Claims(self.ledger.intake, layout)
         self.workers = WorkerPool(settings.workers, settings.worker_timeout, settings.worker_memory)
         self.backoff = Backoff(settings.retry_base, settings.retry_cap, time.monotonic)
@@ -127,6 +132,7 @@ class Parts:
             claims=self._claims,
             ledger=self.ledger,
             limit=self._limit,
+            shortage=Room(layout, settings.floor).shortage,
             now=utc_now,
             claimed=lambda key: self.chain.wake(key, Layer.STAGED),
             failed=lambda error: fail("intake", error),

@@ -90,6 +90,7 @@ class Service:
         patience = self._settings.settle + _STUCK
         moved_at, before = time.monotonic(), None
         while not self._stop.wait(_LOOK):
+            parts.jobs.follow_clock()
             progress = parts.progress()
             report(progress)
             if progress != before:

@@ -18,6 +18,7 @@ from daemon.catalog.contract import Archive
 from daemon.catalog.contract_values import Duration, Rules, Size
 from daemon.catalog.key_hints import nearest
 from daemon.errors import HaltError
+from daemon.lake.room import Floor
 from daemon.logs import LogFormat, LogLevel
 
 FILE_NAME: Final = "medalliond.toml"
@@ -115,6 +116,20 @@ class Settings(Rules):
             "by default three fifths of the memory there is"
         ),
     )
+    min_free_bytes: Size | None = Field(
+        default=None,
+        examples=["500MB"],
+        description=(
+            "below this much free space, e.g. 500MB, nothing new is taken in until there is more; "
+            "by default one hundredth of the file system, 1GB at most"
+        ),
+    )
+    min_free_inodes: int | None = Field(
+        default=None,
+        examples=[10_000],
+        ge=0,
+        description="the same for inodes; by default one hundredth of the file system's, 10000 at most",
+    )
     retry_base: Duration = Field(
         default=1.0,
         gt=0,
@@ -136,10 +151,21 @@ class Settings(Rules):
         default=60.0, description="how long readers may go on reading files that have been replaced"
     )
     log_format: LogFormat | None = Field(
-        default=None, description="json or console; by default console on a terminal, json elsewhere"
+        default=None,
+        examples=["json"],
+        description="json or console; by default console on a terminal, json elsewhere",
     )
     log_level: LogLevel = Field(default="info", description="the least level that is logged")
-    log_file: Path | None = Field(default=None, description="a file that gets the log lines as well, as JSON")
+    log_file: Path | None = Field(
+        default=None,
+        examples=["medalliond.log"],
+        description="a file that gets the log lines as well, as JSON",
+    )
+
+    @property
+    def floor(self) -> Floor:
+        """What must be free for anything new to be taken in."""
+        return Floor(self.min_free_bytes, self.min_free_inodes)
 
 
 def load_settings(given: Mapping[str, object], environment: Mapping[str, str]) -> Settings:

@@ -26,6 +26,7 @@ _LOOKS: dict[str, _Look] = {
     "clock against ledger": doctor_root.clock_against_ledger,
     "disk space": doctor_machine.disk_space,
     "inodes": doctor_machine.inodes,
+    "room for more": doctor_machine.room,
     "ledger": doctor_root.ledger,
     "daemon": doctor_root.daemon,
 }

@@ -16,7 +16,9 @@ from daemon.cli.findings import Finding, fail, ok, warn
 from daemon.cli.landing_view import count_folders
 from daemon.cli.output import size
 from daemon.lake.layout import Layout
+from daemon.lake.room import Room
 from daemon.landing.mounts import file_system_type, is_remote
+from daemon.settings import load_settings
 
 _INOTIFY = Path("/proc/sys/fs/inotify")
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -125,6 +127,17 @@ def judge_space(free: int, total: int) -> Finding:
     if free < _BYTES_OUT or free < _SPACE_OUT * total:
         return fail(found, step)
     return warn(found, step) if free < _BYTES_LOW or free < _SPACE_LOW * total else ok(found)
+
+
+def room(layout: Layout) -> Finding:
+    """See whether there is enough free for files to be taken in at all."""
+    shortage = Room(layout, load_settings({"root": layout.root}, os.environ).floor).shortage()
+    if shortage:
+        return fail(
+            f"{shortage}: nothing new is taken in",
+            "make room, or lower `min_free_bytes` or `min_free_inodes`; files are taken again by themselves then",
+        )
+    return ok("above the floor: files are taken in")
 
 
 def inodes(layout: Layout) -> Finding:

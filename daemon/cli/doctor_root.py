@@ -111,7 +111,7 @@ def judge_newest_batch(newest: str | None, now: float) -> Finding:
     if behind > 60:  # noqa: PLR2004 - a minute: more than clocks are slewed by
         return warn(
             f"the newest batch was made {age(behind)} in the future: the clock was set back",
-            "set the clock right; batches made until then sort before older ones",
+            "set the clock right; ids go on in their order, but the times in lineage are not to be trusted until then",
         )
     return ok("later than everything in the ledger")
 

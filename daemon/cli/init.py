@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import get_args
 
 from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
@@ -67,8 +66,7 @@ def _section(location: tuple[str, ...]) -> type[BaseModel]:
 def _default(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True, validated_data={})
     if default is None:
-        choices = [choice for option in get_args(field.annotation) for choice in get_args(option)]
-        return f'"{choices[0] if choices else "medalliond.log"}"'
+        return json.dumps((field.examples or [""])[0])
     if isinstance(default, ByteSize):
         return f'"{default.human_readable(decimal=True)}"'
     return json.dumps(default)

@@ -4,6 +4,7 @@ Everything comes from the ledger but three things it cannot know: the files that
 is wrong with a contract, and whether a daemon works on the root.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from daemon.cli.output import age, on_terminal, print_json, print_line, print_ta
 from daemon.cli.roots import open_ledger, open_root
 from daemon.errors import ContractError
 from daemon.lake.layout import Layout
+from daemon.lake.room import Room
+from daemon.settings import load_settings
 
 _LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
@@ -45,10 +48,11 @@ def show_status(root: Path, *, as_json: bool) -> None:
         known = {"tables": [], "failures": [], "rebuilds": [], "files": {}}
         waiting = waiting_files(layout, {})
     pid = lock_holder(layout.lock)
+    floor = load_settings({"root": layout.root}, os.environ).floor
     report = {
         "root": str(layout.root),
         "daemon": {"running": pid is not None, "pid": pid},
-        "landing": _landing(waiting),
+        "landing": _landing(waiting) | {"no_room": Room(layout, floor).shortage()},
         "broken_contracts": dict(contracts.broken),
         "models_waiting": _models_waiting(contracts, known["tables"]),
         **known,
@@ -209,6 +213,9 @@ def _print_notes(table: dict[str, Any]) -> None:
 
 def _print_landing(report: dict[str, Any]) -> None:
     waiting, oldest = report["landing"]["waiting_files"], report["landing"]["oldest"]
+    no_room = report["landing"]["no_room"]
+    if no_room:
+        print_line(f"landing: nothing new is taken in until there is room: {no_room}")
     for problem in report["landing"]["problems"]:
         print_line(f"landing: {printable(problem)}")
     if not oldest:

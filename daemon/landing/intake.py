@@ -31,6 +31,8 @@ _MACHINE_WAIT = 5.0
 """Seconds until a claim that the machine refused is tried again."""
 _MOST_WORDS = 20_000
 """Hints that wait to be looked at."""
+_ROOM_WAIT = 1.0
+"""Seconds until it is looked again whether there is room."""
 _LISTEN = 5.0
 """Seconds the thread sleeps at most, so that a lost word costs no more than that."""
 
@@ -41,8 +43,8 @@ Word = Hint | TableKey | None
 class Intake:
     """Claims what is ready.
 
-    `limit` gives a table's files and bytes per batch, `claimed` is told of every batch, `failed` when the
-    thread meets a bug and ends.
+    `limit` gives a table's files and bytes per batch, `shortage` says why nothing may be taken now, None where it may;
+    `claimed` is told of every batch, `failed` when the thread meets a bug and ends.
     """
 
     def __init__(  # noqa: PLR0913 - the meeting point of the parts of this room; the service is its only builder
@@ -52,6 +54,7 @@ class Intake:
         claims: Claims,
         ledger: Ledger,
         limit: Callable[[TableKey], tuple[int, int]],
+        shortage: Callable[[], str | None],
         now: Callable[[], datetime],
         claimed: Callable[[TableKey], None],
         failed: Callable[[BaseException], None],
@@ -60,6 +63,7 @@ class Intake:
         self._claims = claims
         self._ledger = ledger
         self._limit = limit
+        self._shortage = shortage
         self._now = now
         self._claimed = claimed
         self._failed = failed
@@ -67,6 +71,8 @@ class Intake:
         self._sweep_wanted = threading.Event()
         self._stopping = threading.Event()
         self._busy = threading.Event()
+        self.paused: str | None = None
+        """Why nothing is taken now; None while intake works. Read by the guard."""
         self._refused = False
         self._refused_until = 0.0
         self._thread = threading.Thread(target=self._run, name="intake")
@@ -162,6 +168,8 @@ class Intake:
         now = time.monotonic()
         due = self._candidates.next_due
         wait = _LISTEN if due is None else min(_LISTEN, due - now)
+        if self.paused:
+            wait = min(wait, _ROOM_WAIT)
         if self._refused:
             wait = min(wait, self._refused_until - now)
         return max(wait, 0.001)
@@ -178,12 +186,24 @@ class Intake:
         try:
             if self._refused:
                 self._put_right()
+            if not self._has_room():
+                return
             for key in list(self._candidates.ready):
                 self._claim_table(key)
         except (RetryLaterError, OSError) as error:
             self._refused = True
             self._refused_until = time.monotonic() + _MACHINE_WAIT
             log.warning(Event.CLAIM_REFUSED, error=str(error), seconds=_MACHINE_WAIT)
+
+    def _has_room(self) -> bool:
+        """Whether the disks have room for more; says so when that changes."""
+        shortage = self._shortage()
+        if shortage and not self.paused:
+            log.warning(Event.INTAKE_PAUSED, reason=shortage)
+        elif self.paused and not shortage:
+            log.info(Event.INTAKE_RESUMED)
+        self.paused = shortage
+        return shortage is None
 
     def _put_right(self) -> None:
         """Settle the claim that the machine refused half way, and look for the files that it left in landing."""
@@ -194,7 +214,7 @@ class Intake:
 
     def _claim_table(self, key: TableKey) -> None:
         while self._ledger.promotions.unstaged(key) < _MAX_UNSTAGED and not self._stopping.is_set():
-            files = self._next_batch(key)
+            files = self._next_batch(key) if self._has_room() else []
             if not files:
                 return
             if self._claims.claim(key, files, self._now()):

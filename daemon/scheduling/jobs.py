@@ -9,9 +9,11 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
 _STEP = timedelta(seconds=2)
@@ -33,7 +35,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._awake: set[str] = set()
         self._again: dict[str, Callable[[], bool]] = {}
-        self._later: dict[str, float] = {}
+        self._due: dict[str, float] = {}
         self._stopped = False
         self._clock_offset = _clock_offset()
 
@@ -61,46 +63,32 @@ class Jobs:
 
         So it comes about however often it is asked for.
         """
-        due = time.monotonic() + seconds
-        with self._lock:
-            if self._stopped or self._later.get(name, math.inf) <= due:
-                return
-            self._later[name] = due
-        self._scheduler.add_job(
-            self._now,
-            "date",
-            run_date=datetime.now(UTC) + timedelta(seconds=seconds),
-            args=(name, work),
-            id=f"{name} later",
-            replace_existing=True,
-        )
-
-    def _now(self, name: str, work: Callable[[], bool]) -> None:
-        with self._lock:
-            self._later.pop(name, None)
-        self.wake(name, work)
+        self._set_timer(f"{name} later", seconds, lambda: self.wake(name, work))
 
     def every(self, seconds: float, name: str, work: Callable[[], bool]) -> None:
         """Wake `work` at a steady interval, the first time after one interval."""
-        self._scheduler.add_job(
-            self.wake, "interval", seconds=seconds, args=(name, work), id=f"{name} interval"
-        )
+
+        def again() -> None:
+            self.every(seconds, name, work)
+            self.wake(name, work)
+
+        self._set_timer(f"{name} interval", seconds, again)
 
     def follow_clock(self) -> timedelta:
-        """Move every waiting job along when the wall clock has stepped.
+        """Set every timer anew when the wall clock has stepped, by the monotonic clock, which knows when it is due.
 
-        Returns the step, zero if there was none.
-
-        Call it about once a second: it compares the wall clock with the monotonic one.
+        Returns the step, zero if there was none. Call it about once a second: it compares the two clocks.
         """
         offset = _clock_offset()
         step = offset - self._clock_offset
         if abs(step) < _STEP:
             return timedelta()
         self._clock_offset = offset
+        now, wall = time.monotonic(), datetime.now(UTC)
         for job in self._scheduler.get_jobs():
-            if job.next_run_time is not None:
-                job.modify(next_run_time=job.next_run_time + step)
+            left = max(0.0, self._due.get(job.id, now) - now)
+            with suppress(JobLookupError):  # it has run meanwhile
+                job.modify(next_run_time=wall + timedelta(seconds=left))
         self._scheduler.wakeup()
         return step
 
@@ -127,6 +115,21 @@ class Jobs:
         """Wait for the work that still runs, then end the threads."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+
+    def _set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:
+        due = time.monotonic() + seconds
+        with self._lock:
+            if self._stopped or self._due.get(name, math.inf) <= due:
+                return
+            self._due[name] = due
+
+        def ring() -> None:
+            with self._lock:
+                self._due.pop(name, None)
+            act()
+
+        run_date = datetime.now(UTC) + timedelta(seconds=seconds)
+        self._scheduler.add_job(ring, "date", run_date=run_date, id=name, replace_existing=True)
 
     def _submit(self, name: str, work: Callable[[], bool]) -> None:
         # No id: APScheduler would refuse the next run of an id whose thread has not quite returned.

@@ -62,6 +62,16 @@ def test_a_file_dropped_while_it_runs_is_in_gold_a_moment_later(tmp_path: Path) 
         assert gold(tmp_path, "sales/orders") == ["sales/orders/a.csv"]
 
 
+def test_below_the_floor_of_free_space_files_stay_in_landing_until_there_is_room(tmp_path: Path) -> None:
+    left = drop(tmp_path, "a.csv")
+    with running(tmp_path, min_free_bytes="1000TB") as daemon:
+        assert "bytes are free, the floor is" in daemon.wait_for("intake_paused")["reason"]
+        assert daemon.stop() == 0
+    assert left.exists()
+    assert drain(tmp_path) == 0
+    assert gold(tmp_path, "main/a") == ["a.csv"]
+
+
 def test_a_directory_moved_in_is_a_delivery_too(tmp_path: Path) -> None:
     outside = tmp_path / "outside" / "orders"
     outside.mkdir(parents=True)

@@ -279,4 +279,4 @@ def _campaign(kind: str, **teeth: int) -> Campaign:
 # (auto_da_alloc): there a missing sync does not show.
 EXT4 = _campaign("ext4", no_directory_sync=20, ledger_not_synced=12)
 WRITEBACK = _campaign("writeback", no_file_sync=12)
-XFS = _campaign("xfs", no_file_sync=12, no_directory_sync=20)
+XFS = _campaign("xfs", no_file_sync=12)

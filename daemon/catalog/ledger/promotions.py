@@ -72,6 +72,16 @@ class PromotionLedger:
         )
         return row["batches"] if row else 0
 
+    def newest_id(self) -> str | None:
+        """The last of the ids of batches, transitions and rebuilds; None where nothing has happened yet."""
+        row = self._store.row(
+            "SELECT max(id) AS newest FROM (SELECT max(batch_id) AS id FROM batches "
+            "UNION ALL SELECT max(transition_id) FROM transitions "
+            "UNION ALL SELECT max(transition_id) FROM promotions "
+            "UNION ALL SELECT max(rebuild_id) FROM rebuilds)"
+        )
+        return row["newest"] if row else None
+
     def unfinished(self) -> bool:
         """Whether any promotion is planned."""
         return self._store.row("SELECT 1 FROM promotions WHERE state = 'planned' LIMIT 1") is not None

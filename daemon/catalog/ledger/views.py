@@ -225,7 +225,7 @@ class LedgerViews:
     def transitions_of_batch(self, batch_id: str) -> list[LayerTransitionLog]:
         """What was done to a batch, in order."""
         rows = self._store.rows(
-            "SELECT record FROM transitions WHERE batch_id = ? ORDER BY completed_at, transition_id",
+            "SELECT record FROM transitions WHERE batch_id = ? ORDER BY transition_id",
             (batch_id,),
         )
         return [_log(row) for row in rows]

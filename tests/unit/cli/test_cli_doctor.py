@@ -36,6 +36,7 @@ def test_everything_the_daemon_needs_is_looked_at(orders: Root, run: Run) -> Non
         "clock against ledger",
         "disk space",
         "inodes",
+        "room for more",
         "ledger",
         "daemon",
     }

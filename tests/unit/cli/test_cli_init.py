@@ -27,8 +27,13 @@ def test_every_setting_is_shown_with_its_default_and_none_is_set(tmp_path: Path)
         if " = " in line or line[:1] == "["
     )
     (tmp_path / "medalliond.toml").write_text(shown)
-    plain = load_settings({"root": tmp_path, "log_format": "json", "log_file": "medalliond.log"}, {})
-    assert load_settings({"root": tmp_path}, {}) == plain
+    without_default = {
+        "log_format": "json",
+        "log_file": "medalliond.log",
+        "min_free_bytes": "500MB",
+        "min_free_inodes": 10_000,
+    }
+    assert load_settings({"root": tmp_path}, {}) == load_settings({"root": tmp_path, **without_default}, {})
 
 
 def test_what_is_there_already_is_left_as_it_is(tmp_path: Path, run: Run) -> None:

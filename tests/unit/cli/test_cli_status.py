@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from cli_world import NOW, ORDERS, Root, Run
 
 from daemon.catalog.ledger.lock import RootLock
@@ -70,7 +71,20 @@ def test_temporary_hidden_empty_and_claimed_files_do_not_wait(orders: Root, run:
     (orders.layout.landing / "x.csv.part").write_text("a\n")
     (orders.layout.landing / "empty.csv").touch()
     (orders.layout.landing / ".x.csv").write_text("a\n")
-    assert report(run, orders)["landing"] == {"waiting_files": 0, "oldest": None, "problems": []}
+    assert report(run, orders)["landing"] == {
+        "waiting_files": 0,
+        "oldest": None,
+        "problems": [],
+        "no_room": None,
+    }
+
+
+def test_below_the_floor_it_is_said_that_nothing_new_is_taken_in(
+    root: Root, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDALLIOND_MIN_FREE_BYTES", "1000TB")
+    assert "the floor is 1,000,000,000,000,000" in report(run, root)["landing"]["no_room"]
+    assert "nothing new is taken in until there is room" in run("status", root).stdout
 
 
 def test_no_daemon_is_running_where_nobody_holds_the_lock(orders: Root, run: Run) -> None:

@@ -133,6 +133,18 @@ def test_a_batch_whose_every_record_was_set_aside_is_done_without_a_gold_file(wo
     assert not world.ledger.promotions.unfinished()
 
 
+def test_the_newest_id_is_known_so_that_later_ones_can_follow_it(world: World) -> None:
+    assert world.ledger.promotions.newest_id() is None
+    batch = world.claim("a.csv")
+    before = world.ledger.promotions.newest_id()
+    assert before is not None
+    assert before >= batch
+    world.climb(Layer.STAGED)
+    after = world.ledger.promotions.newest_id()
+    assert after is not None
+    assert after >= max(log.transition_id for log in world.ledger.views.transitions_of_batch(batch))
+
+
 def test_an_intended_claim_is_found_again_after_a_crash(world: World) -> None:
     world.intend("b1", "a.csv", "b.csv")
     (claim,) = world.ledger.intake.open_claims()

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from apscheduler.events import EVENT_JOB_MAX_INSTANCES, EVENT_JOB_SUBMITTED, SchedulerEvent
@@ -98,15 +98,43 @@ def test_a_job_that_raises_is_told_and_the_others_go_on(jobs: Jobs, failures: li
     assert failures == ["bad: a bug"]
 
 
-def test_a_step_of_the_wall_clock_moves_waiting_jobs_along(
+class Clock:
+    """A wall clock that can be set, for the module's `datetime.now`."""
+
+    def __init__(self) -> None:
+        self.step = timedelta()
+
+    def now(self, zone: tzinfo) -> datetime:
+        return datetime.now(zone) + self.step
+
+
+def test_a_step_of_the_wall_clock_neither_hurries_nor_delays_a_timer(
     jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    done = threading.Event()
-    jobs.after(3600, "later", once(done.set))
+    clock, done = Clock(), threading.Event()
+    monkeypatch.setattr(module, "datetime", clock)
+    clock.step = timedelta(hours=1)  # as if it had been set while the clock was an hour ahead
+    jobs.after(0.2, "later", once(done.set))
+    clock.step = timedelta()
     before = module._clock_offset()
-    monkeypatch.setattr(module, "_clock_offset", lambda: before - timedelta(hours=2))
-    assert jobs.follow_clock() == pytest.approx(timedelta(hours=-2), abs=timedelta(seconds=1))
+    monkeypatch.setattr(module, "_clock_offset", lambda: before - timedelta(hours=1))
+    assert jobs.follow_clock() == pytest.approx(timedelta(hours=-1), abs=timedelta(seconds=1))
     assert done.wait(PATIENCE)
+
+
+def test_an_interval_goes_on_though_it_ran_between_a_step_of_the_clock_and_the_look_at_it(
+    jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = threading.Semaphore(0)
+    jobs.every(0.05, "sweep", once(ran.release))
+    assert ran.acquire(timeout=PATIENCE)
+    before = module._clock_offset()
+    # Its timer was set by the new time already: moved along with the step, it would be silent for two hours.
+    monkeypatch.setattr(module, "_clock_offset", lambda: before + timedelta(hours=2))
+    assert jobs.follow_clock() >= timedelta(hours=1)
+    while ran.acquire(blocking=False):
+        pass
+    assert ran.acquire(timeout=PATIENCE)
 
 
 def test_a_small_drift_is_no_step(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
