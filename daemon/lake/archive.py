@@ -21,6 +21,7 @@ from daemon.lake.durable import (
     sync_directory,
     sync_file,
     sync_files,
+    temporary_beside,
     temporary_name,
 )
 
@@ -59,18 +60,42 @@ def move_all(moves: Sequence[tuple[Path, Path]], *, private: bool = True) -> Non
         make_directories(folder, PRIVATE_FOLDER if private else 0o777)
     for source, destination in moves:
         _bring(source, destination)
-    destinations = [destination for _, destination in moves]
-    sync_files([path for path in destinations if stat.S_ISREG(path.lstat().st_mode)])
-    for folder in {path.parent for path in destinations}:
-        sync_directory(folder)
+    _make_durable(moves)
     for source, _ in moves:
         source.unlink(missing_ok=True)
     if private:
-        for path in destinations:
-            _close_to_others(path)
+        for _, destination in moves:
+            _close_to_others(destination)
     for folder in {source.parent for source, _ in moves}:
         if folder.is_dir():
             sync_directory(folder)
+
+
+def _make_durable(moves: Sequence[tuple[Path, Path]]) -> None:
+    """Sync content and names of the destinations; where that fails, take them back. Raises OSError."""
+    destinations = [destination for _, destination in moves]
+    try:
+        sync_files([path for path in destinations if stat.S_ISREG(path.lstat().st_mode)])
+        for folder in {path.parent for path in destinations}:
+            sync_directory(folder)
+    except OSError:
+        for source, destination in moves:
+            with suppress(OSError):
+                _take_back(source, destination)
+        raise
+
+
+def _take_back(source: Path, destination: Path) -> None:
+    """Let a repeat make the name and write the content anew: a sync that succeeds after one that failed proves nothing."""
+    if os.path.lexists(source):
+        destination.unlink(missing_ok=True)
+        standing = source
+    else:
+        standing = destination
+    if stat.S_ISREG(standing.lstat().st_mode):
+        with temporary_beside(standing) as temporary:
+            shutil.copy2(standing, temporary)
+            temporary.rename(standing)
 
 
 def _bring(source: Path, destination: Path) -> None:

@@ -111,10 +111,16 @@ class Chain:
         promotions = self._ledger.promotions
         return (
             self._jobs.is_idle
-            and all(promotions.due(key, target, waiting) is None for key, target in promotions.due_hops())
+            and all(
+                f"{key} {target}" in waiting or promotions.due(key, target, waiting) is None
+                for key, target in promotions.due_hops()
+            )
             and not self._models.due(waiting)
-            and not self._ledger.rest.tables()
-            and not any(self._rebuilder.is_due(key) for key in self._ledger.rebuilds.tables())
+            and all(f"{key} rest" in waiting for key in self._ledger.rest.tables())
+            and not any(
+                f"{key} rebuild" not in waiting and self._rebuilder.is_due(key)
+                for key in self._ledger.rebuilds.tables()
+            )
         )
 
     @property
@@ -186,7 +192,12 @@ class Chain:
         return False
 
     def _patiently(self, name: str, work: Callable[[], bool]) -> bool:
-        """Do `work`; when the disk or the ledger refuses, everything unfinished is looked at again after a while."""
+        """Do `work`; when the disk or the ledger refuses, everything unfinished is looked at again after a while.
+
+        Until that while is over, whoever wakes the job wakes it in vain: a full disk must not keep a core busy.
+        """
+        if name in self._backoff.waiting():
+            return False
         try:
             more = work()
         except (RetryLaterError, OSError) as error:

@@ -318,3 +318,28 @@ def test_a_link_is_moved_as_a_link_and_its_target_left_alone(tmp_path: Path, des
     move_all([(link, destination)])
     assert destination.readlink() == target
     assert stat.S_IMODE(target.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("failing", ["a.csv", "2026-03-01"])
+def test_after_a_sync_that_failed_name_and_content_are_made_anew_before_the_next_is_trusted(
+    source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    real, content, inode = os.fsync, source.read_bytes(), source.stat().st_ino
+    failed: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        if not failed and Path(f"/proc/self/fd/{descriptor}").readlink().name == failing:
+            failed.append(descriptor)
+            raise OSError(errno.EIO, "Input/output error")
+        real(descriptor)
+
+    destination.parent.mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="Input/output"):
+        move_all([(source, destination)])
+    assert failed
+    assert not destination.exists()
+    move_all([(source, destination)])
+    assert destination.read_bytes() == content
+    assert destination.stat().st_ino != inode
+    assert not source.exists()
