@@ -92,6 +92,7 @@ class SilverLayer:
                 fates = {_KEPT: rows} if rows == rows_in else self._count_fates(judged)
                 self._refuse_failed(judged, fates)
                 rejected = self._set_aside(judged, place) if _sum(fates, "quarantine:") else {}
+            aside = place.quarantine_path if rejected else None  # `_across` may move on to another generation
             rows, place, rewritten = self._across(pending, place, rows, published)
             file = publish(pending, place, rows)
         result = LayerResult(
@@ -102,7 +103,7 @@ class SilverLayer:
             file=file,
             content=pending.content if file else None,
             rejected=rejected,
-            quarantine_path=place.quarantine_path if rejected else None,
+            quarantine_path=aside,
             rows_deduplicated=fates.get(_KEPT, 0) - rows,
             rows_filtered=rows_in - sum(fates.values()) + _sum(fates, "drop:"),
             warnings=self._warnings(pending.rows) if file else (),

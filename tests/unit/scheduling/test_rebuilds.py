@@ -381,3 +381,17 @@ def test_a_query_sees_a_table_that_was_emptied_as_empty(refinery: Refinery) -> N
     undo(refinery, refinery.deliver(ORDERS, a="id,amount\n1,10\n"))
     with ask(refinery.layout, "SELECT id, amount, _batch_id FROM gold.sales.orders") as answer:
         assert (answer.types, list(answer.rows)) == (["BIGINT", "BIGINT", "VARCHAR"], [])
+
+
+def test_what_a_rebuild_sets_aside_while_it_rewrites_older_batches_is_where_the_ledger_says(
+    refinery: Refinery,
+) -> None:
+    check = '  checks: [{name: positive, sql: "amount > 0", on_failure: quarantine}]\n'
+    refinery.contract(ORDERS, LAST + check)
+    refinery.deliver(ORDERS, a="id,amount\n1,1\n2,2\n")
+    refinery.deliver(ORDERS, b="id,amount\n1,5\n9,-1\n")
+    last = refinery.deliver(ORDERS, c="id,amount\n7,7\n")
+    undo(refinery, last)
+    assert gold(refinery) == [(1, 5), (2, 2)]
+    assert quarantined(refinery) == [("check:positive", 1)]
+    assert is_whole(refinery)
