@@ -1,52 +1,110 @@
-"""Random kill -9 under load, also during recovery."""
+"""Random kill -9 under load, of starts and recoveries as well: the daemon is never let come to rest before the end."""
 
+import os
 import random
 import signal
-import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 
+from torture import shim
 from torture.campaign import Campaign, Plan, Report
+from torture.lanes import Lane, Lanes
+from torture.life import SETUP
+from torture.warm import Warm
 from torture.world import World
 
+_KILLS = 10
+"""Kills of one root, before it is drained and accounted for."""
 _FILES = 4
+_CALLS = 700
+"""About so many calls that change a file does a daemon make for four files; half of the kills come in the first tenth,
+which is recovery."""
+_REST = 2.0
+"""Seconds without such a call after which a daemon is taken to be at rest, and killed there."""
+
+
+@dataclass(slots=True)
+class Cut:
+    """What came of one root: kills, those that came within the time of a recovery, and the account."""
+
+    kills: int = 0
+    in_recovery: int = 0
+    records: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    hands: int = 0
+    findings: list[str] = field(default_factory=list)
 
 
 def run(plan: Plan) -> Report:
-    """Kill a daemon `n` times, each at a random moment after its start; then drain and account."""
-    chance = random.Random(plan.seed)
-    report = Report(planned=plan.n)
-    world = World(plan.work, plan.breakage)
-    for kill in range(plan.n):
-        for number in range(kill * _FILES, (kill + 1) * _FILES):
-            world.drop(number)
-        daemon = subprocess.Popen(
-            world.command("run"),
-            env=world.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        try:
-            daemon.wait(chance.uniform(0.05, 1.8))
-        except subprocess.TimeoutExpired:
-            daemon.kill()
-            report.fired += daemon.wait() == -signal.SIGKILL
-    drained = world.run("drain")
-    if drained.returncode != 0:
-        report.hands += 1
-        report.findings.append(
-            f"drain after the kills ended with {drained.returncode}: {drained.stdout[-500:]}"
-        )
-    account = world.account()
-    report.records_in = account.records_in
-    report.lost = len(account.lost)
-    report.doubled = len(account.doubled)
-    report.findings += account.findings
+    """Kill daemons `n` times, at random instants spread evenly over their busy time, on several roots side by side."""
+    seeds = [plan.seed * 1000 + number for number in range((plan.n + _KILLS - 1) // _KILLS)]
+    with Lanes(plan.work) as lanes:
+        cuts = lanes.spread(lambda lane, seed: _live(lane, seed, min(_KILLS, plan.n), plan), seeds)
+    report = Report(planned=len(cuts) * min(_KILLS, plan.n))
+    for cut in cuts:
+        report.fired += cut.kills
+        report.records_in += cut.records
+        report.lost += len(cut.lost)
+        report.doubled += len(cut.doubled)
+        report.hands += cut.hands
+        report.findings += cut.findings
+    report.figures["roots"] = f"{len(cuts):,}"
+    report.figures["during recovery"] = f"{sum(cut.in_recovery for cut in cuts):,}"
     return report
+
+
+def _live(lane: Lane, seed: int, kills: int, plan: Plan) -> Cut:
+    """One root: files arrive, the daemon starts and is killed, again and again."""
+    chance = random.Random(seed)
+    world = World(lane.root.parent / f"world{seed}", plan.breakage)
+    setup = SETUP | ({"TORTURE_BREAKAGE": plan.breakage} if plan.breakage else {})
+    cut = Cut()
+    for kill in range(kills):
+        if chance.random() < 0.6:  # else it is killed again while it recovers
+            for number in range(kill * _FILES, (kill + 1) * _FILES):
+                world.drop(number)
+        target = chance.randint(1, _CALLS // 10 if chance.random() < 0.5 else _CALLS)
+        status = _kill_one(lane.warm, world.root, setup, target, chance.uniform(0, 0.01))
+        cut.kills += status == -signal.SIGKILL
+        cut.in_recovery += target <= _CALLS // 10
+    status = lane.warm.run(world.root, ["drain"], setup=setup, timeout=120)
+    what = f"root of seed {seed} after {kills} kills"
+    if status != 0:
+        cut.hands += 1
+        cut.findings.append(f"{what}: drain ended with {status}: {lane.warm.log.read_text()[-1000:]}")
+    account = world.account()
+    cut.records = account.records_in
+    cut.lost, cut.doubled = account.lost, account.doubled
+    cut.findings += [f"{what}: {finding}" for finding in account.findings]
+    if cut.lost or cut.doubled:
+        cut.findings.append(f"{what}: lost {cut.lost[:3]}, doubled {cut.doubled[:3]}")
+    return cut
+
+
+def _kill_one(warm: Warm, root: Path, setup: dict[str, str], target: int, later: float) -> int:
+    """Run a daemon and kill it `later` seconds after it has made `target` calls, or once it is at rest."""
+
+    def kill(pid: int) -> None:
+        moved_at, before = time.monotonic(), 0
+        while before < target and time.monotonic() - moved_at < _REST:
+            time.sleep(0.002)
+            if warm.shim.changes != before:
+                moved_at, before = time.monotonic(), warm.shim.changes
+        time.sleep(later)
+        with suppress(ProcessLookupError):  # it has ended by itself, which its status tells
+            os.kill(pid, signal.SIGKILL)
+
+    return warm.run(root, ["run"], setup=setup, meanwhile=kill)
 
 
 CAMPAIGN = Campaign(
     "crashes",
-    "SIGKILL at random moments under load, recovery included",
+    "kill -9 at random instants under load, recovery included",
     run,
-    short=25,
+    short=10,
     long=5000,
+    missing=shim.missing,
 )

@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 enum { KILL_CALLER = 1, KILL_DAEMON = 2, FAIL = 3 };
-enum { CREATE = 1, WRITE = 2, SYNC = 4, RENAME = 8, LINK = 16, REMOVE = 32, MKDIR = 64, TRUNCATE = 128, CHMOD = 256, READ = 512 };
+enum { CREATE = 1, WRITE = 2, SYNC = 4, RENAME = 8, LINK = 16, REMOVE = 32, MKDIR = 64, TRUNCATE = 128, CHMOD = 256, READ = 512, SYMLINK = 1024 };
 enum { PARENT = 1, WORKER = 2 };
 
 struct shared {
@@ -209,8 +209,8 @@ NAMED(renameat2, RENAME, folder, to, origin, from,
 NAMED(link, LINK, HERE, to, HERE, from, (const char *from, const char *to), (from, to))
 NAMED(linkat, LINK, folder, to, origin, from, (int origin, const char *from, int folder, const char *to, int flags),
       (origin, from, folder, to, flags))
-NAMED(symlink, LINK, HERE, to, HERE, NULL, (const char *from, const char *to), (from, to))
-NAMED(symlinkat, LINK, folder, to, HERE, NULL, (const char *from, int folder, const char *to), (from, folder, to))
+NAMED(symlink, SYMLINK, HERE, to, HERE, NULL, (const char *from, const char *to), (from, to))
+NAMED(symlinkat, SYMLINK, folder, to, HERE, NULL, (const char *from, int folder, const char *to), (from, folder, to))
 NAMED(unlink, REMOVE, HERE, path, HERE, NULL, (const char *path), (path))
 NAMED(unlinkat, REMOVE, folder, path, HERE, NULL, (int folder, const char *path, int flags), (folder, path, flags))
 NAMED(rmdir, REMOVE, HERE, path, HERE, NULL, (const char *path), (path))

@@ -10,13 +10,14 @@ import shutil
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from torture.campaign import Report
-from torture.shim import Action, Calls, Fault
+from torture.shim import NO_FAULT, Action, Calls, Fault
 from torture.warm import Warm
 
 SETUP = {
@@ -24,12 +25,15 @@ SETUP = {
     "MEDALLIOND_SWEEP_INTERVAL": "1",
     "MEDALLIOND_WORKERS": "1",
     "MEDALLIOND_RETRY_BASE": "0.05",
-    "MEDALLIOND_RETRY_CAP": "0.2",
+    "MEDALLIOND_RETRY_CAP": "30",
     "MEDALLIOND_GENERATION_GRACE": "0",
     "MEDALLIOND_INCOMPLETE_WAIT": "0",
     "MEDALLIOND_LOG_FORMAT": "json",
 }
 """Short waits, and the grace of old generations over at once, so that their removal is part of every run."""
+
+LEFT_FOR_LATER = {"MEDALLIOND_RETRY_BASE": "20"}
+"""A first wait so long that a drain does not stay for it."""
 
 _CONTRACTS = {
     "sales/orders": """
@@ -55,10 +59,17 @@ model:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """A root before a run, and how it was made."""
+    """A root before a run, how it was made, and the run: a command, a fault that belongs to it, more of its environment.
+
+    `failing`: something is left that fails, by itself, so that a drain says 3.
+    """
 
     name: str
     prepare: Callable[[Warm, Path], None]
+    words: tuple[str, ...] = ("drain",)
+    fault: Fault = NO_FAULT
+    setup: Mapping[str, str] = field(default_factory=dict)
+    failing: bool = False
 
 
 @dataclass(slots=True)
@@ -100,11 +111,21 @@ class Life:
         scene.prepare(warm, template)
         life = cls(scene, template)
         life.begin(root)
-        expect(warm.run(root, ["drain"], setup=SETUP), warm)
+        life.run(warm, root)
+        life.expect(warm.run(root, ["drain"], setup={**SETUP, **scene.setup}), warm)
         life.calm = warm.call("torture.life:state", str(root))
         if life.calm["problems"]:
             raise AssertionError(f"a calm run of {scene.name} is not in order: {life.calm['problems']}")
         return life
+
+    def run(self, warm: Warm, root: Path, setup: Mapping[str, str] | None = None) -> int:
+        """The scene's run, with the fault that belongs to it, and returns its exit status."""
+        whole = {**SETUP, **self.scene.setup, **(setup or {})}
+        return warm.run(root, self.scene.words, setup=whole, fault=self.scene.fault)
+
+    def expect(self, status: int, warm: Warm) -> None:
+        """A drain that nobody harms ends as the scene says, or the campaign itself is wrong."""
+        expect(status, warm, 3 if self.scene.failing else 0)
 
     def begin(self, root: Path) -> Path:
         """A fresh copy of the scene's root."""
@@ -115,7 +136,7 @@ class Life:
     def judge(self, warm: Warm, root: Path, status: int, what: str) -> Outcome:
         """Hold a root, after a drain that ended with `status`, against the calm one."""
         outcome = Outcome(records=sum(map(len, self.calm.values())) - len(self.calm["problems"]))
-        if status != 0:
+        if status != (3 if self.scene.failing else 0):
             outcome.hands = 1
             outcome.findings.append(
                 f"{what}: the drain after it ended with {status}: {warm.log.read_text()[-1500:]}"
@@ -131,9 +152,9 @@ class Life:
         return outcome
 
 
-def expect(status: int, warm: Warm) -> None:
+def expect(status: int, warm: Warm, wanted: int = 0) -> None:
     """A run that nobody harms ends well, or the campaign itself is wrong."""
-    if status != 0:
+    if status != wanted:
         raise AssertionError(f"a calm run ended with {status}: {warm.log.read_text()[-3000:]}")
 
 
@@ -141,10 +162,11 @@ def state(root_name: str) -> dict[str, list[str]]:
     """What a root holds, as text, without what differs from run to run; and what is not in order. Runs in a fork."""
     root = Path(root_name)
     found: dict[str, list[str]] = {}
-    for table in ("sales/orders", "main/events", "main/prices", "main/kept", "main/gone"):
-        found[f"gold {table}"] = _rows(root / "data/gold" / table, {"_ingested_at", "_batch_id"})
-        found[f"quarantine {table}"] = _rows(root / "data/quarantine" / table, {"_batch_id"})
-    found["model"] = _rows(root / "data/gold/sales/by_key", {"_ingested_at", "_batch_id", "_source_row"})
+    for link in sorted(root.glob("data/gold/*/*")):
+        without = {"_ingested_at", "_batch_id"} | ({"_source_row"} if link.name == "by_key" else set())
+        found[f"gold {link.parent.name}.{link.name}"] = _rows(link, without)
+    for aside in sorted(root.glob("data/quarantine/*/*")):
+        found[f"quarantine {aside.parent.name}.{aside.name}"] = _rows(aside, {"_batch_id"})
     for folder in ("archive", "quarantine"):
         found[folder] = [
             f"{path.parent.name if path.parent.name == 'duplicates' else ''}/{path.name.split('-')[-1]}"
@@ -211,6 +233,13 @@ def drop(root: Path, name: str, content: str | bytes) -> None:
     beside.rename(path)
 
 
+def deliver(warm: Warm, root: Path, *numbers: int) -> None:
+    """Carry orders to gold, one delivery after the other."""
+    for number in numbers:
+        drop(root, f"sales/orders/{number}.csv", orders(number))
+        expect(warm.run(root, ["drain"], setup=SETUP), warm)
+
+
 def _birth(_: Warm, root: Path) -> None:
     """Nothing was ever done here."""
     drop(root, "events/0.csv", events(0))
@@ -235,7 +264,7 @@ def _changes(warm: Warm, root: Path) -> None:
     expect(warm.run(root, ["drain"], setup=SETUP), warm)
     drop(root, "sales/orders/3.csv", orders(3))
     expect(warm.run(root, ["drain"], setup=SETUP), warm)
-    ask_to_undo(root, "1.csv")
+    ask(root, "undo", files=file_ids(root, "1.csv"))
     drop(root, "prices/prices.csv", "id,price\na,3\nc,4\n")
     drop(root, "gone/0.csv", "id,code\nT0,1\n")
 
@@ -248,29 +277,34 @@ def _recovery(warm: Warm, root: Path) -> None:
         raise AssertionError(f"the kill that recovery starts from did not fire: {status}")
 
 
-def ask_to_undo(root: Path, name: str) -> None:
-    """Ask for a delivery of sales.orders to be taken back, as `medalliond undo` does."""
+def ask(root: Path, act: str, table: str = "orders", **what: Any) -> None:
+    """Ask for something to be done to a table of `sales`, as the commands of people do."""
     from daemon.catalog.identity import new_id
     from daemon.catalog.requests import Request
     from daemon.lake.layout import Layout
     from daemon.lake.requests import post
 
+    request = {
+        "request_id": new_id(),
+        "act": act,
+        "domain": "sales",
+        "table": table,
+        "asked_at": datetime.now(UTC),
+    }
+    post(Layout(root), Request.model_validate(request | what))
+
+
+def looked_up(root: Path, sql: str) -> list[Any]:
+    """The first column of what the ledger answers."""
     connection = sqlite3.connect(root / "catalog/state.sqlite3")
-    rows = connection.execute(
-        "SELECT file_id FROM files WHERE name = ?", (f"sales/orders/{name}",)
-    ).fetchall()
+    rows = connection.execute(sql).fetchall()
     connection.close()
-    post(
-        Layout(root),
-        Request(
-            request_id=new_id(),
-            act="undo",
-            domain="sales",
-            table="orders",
-            files=tuple(row[0] for row in rows),
-            asked_at=datetime.now(UTC),
-        ),
-    )
+    return [row[0] for row in rows]
+
+
+def file_ids(root: Path, name: str) -> tuple[int, ...]:
+    """The ledger's numbers of the files dropped for sales.orders as `name`."""
+    return tuple(looked_up(root, f"SELECT file_id FROM files WHERE name = 'sales/orders/{name}'"))  # noqa: S608 - our own names
 
 
 SCENES = (

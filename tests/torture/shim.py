@@ -33,7 +33,8 @@ class Calls(IntFlag):
     TRUNCATE = 128
     CHMOD = 256
     READ = 512
-    CHANGING = 511
+    SYMLINK = 1024
+    CHANGING = 1535
 
 
 class Action(IntEnum):
@@ -64,6 +65,9 @@ class Fault:
     error: int = 0
     calls: Calls = Calls.CHANGING
     roles: Roles = Roles.ALL
+
+
+NO_FAULT = Fault()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,11 @@ class Shim:
             0,
             folder,
         )
+
+    @property
+    def changes(self) -> int:
+        """How many calls that change something (or that the fault chose from) were seen so far."""
+        return int(struct.unpack_from("=i", self._memory, _COUNTERS_AT)[0])
 
     def calls(self) -> list[Call]:
         """What was seen since `arm`, in the order of its coming."""

@@ -10,9 +10,9 @@ from torture import shim
 from torture.campaign import Campaign, Plan, Report
 from torture.lanes import Lane, Lanes
 from torture.life import SCENES, SETUP, Life, Outcome, expect
-from torture.shim import Action, Call, Calls, Fault, Roles
+from torture.shim import NO_FAULT, Action, Call, Calls, Fault, Roles
 
-_AGAIN = 4
+_AGAIN = 9
 """How often the restart after a kill is killed as well, where it comes so far."""
 _SHARE = 0.8
 """Of the calls that a restart is likely to make: so that most kills of restarts find it at work."""
@@ -85,8 +85,8 @@ def _kill(lane: Lane, point: Point, plan: Plan) -> Killed:
     target, addresses = point.target, list[str | None]()
     status, left = -9, point.calls
     while status == -9:
-        again = f"{name}{' again' * len(addresses)}"
-        fault = Fault(point.action, target, roles=roles) if len(addresses) <= _AGAIN else Fault()
+        again = f"{name}{' again' if addresses else ''}"
+        fault = Fault(point.action, target, roles=roles) if len(addresses) <= _AGAIN else NO_FAULT
         status = lane.warm.run(root, ["drain"], setup=setup, fault=fault)
         address = address_of(again, lane.warm.shim.calls())
         if address or not addresses:
@@ -114,7 +114,7 @@ CAMPAIGN = Campaign(
     "syscalls",
     "SIGKILL at every system call that changes a file, landing to archive, in main process and worker",
     run,
-    short=40,
+    short=8,
     long=5000,
     missing=shim.missing,
 )

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from torture.shim import Fault, Shim
+from torture.shim import NO_FAULT, Fault, Shim
 
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER: the workers of a killed daemon become ours, and a run is over when they are gone too."""
@@ -37,7 +37,7 @@ _WARM = (
 class Warm:
     """Runs commands of `medalliond`, one at a time, in forks of one warm process that the shim sees.
 
-    `prepare` is a module that is imported before the daemon is.
+    `prepare` (`module:function`) is called before the daemon is imported.
     """
 
     def __init__(self, work: Path, prepare: str | None = None) -> None:
@@ -68,30 +68,31 @@ class Warm:
         root: Path,
         words: Sequence[str],
         *,
-        fault: Fault | None = None,
+        fault: Fault = NO_FAULT,
         setup: Mapping[str, str] | None = None,
-        timeout: float = 60,
+        timeout: float = 900,
         meanwhile: Callable[[int], None] = lambda _: None,
     ) -> int:
         """Run a command on a root to its end, and that of all its processes; returns its exit status, -9 when killed.
 
-        `setup` is `{"environment name": value}`; a `TORTURE_BREAKAGE` among them is applied. `meanwhile` is called with the
-        main process's id once it works. After `timeout` seconds it is killed and TimeoutError raised.
+        `setup` is `{"environment name": value}`, to which TORTURE_ROOT is added; a TORTURE_BREAKAGE among them is applied.
+        `meanwhile` is called with the main process's id once it works. After `timeout` seconds it is killed, and
+        TimeoutError raised.
         """
         return self._carry_out(
             {"words": [*words, "--root", str(root)]},
             root,
-            fault or Fault(),
-            setup or {},
+            fault,
+            {**(setup or {}), "TORTURE_ROOT": str(root)},
             timeout,
             meanwhile,
         )
 
-    def call(self, function: str, *arguments: str, timeout: float = 60) -> Any:
+    def call(self, function: str, *arguments: str, timeout: float = 900) -> Any:
         """Call `module:function` with text in a fork, and return its answer (JSON)."""
         self._answer.unlink(missing_ok=True)
         request = {"call": function, "arguments": arguments, "answer": str(self._answer)}
-        status = self._carry_out(request, Path("/nowhere"), Fault(), {}, timeout, lambda _: None)
+        status = self._carry_out(request, Path("/nowhere"), NO_FAULT, {}, timeout, lambda _: None)
         if status != 0:
             raise RuntimeError(f"{function} ended with {status}: {self.log.read_text()[-3000:]}")
         return json.loads(self._answer.read_text())
@@ -220,8 +221,9 @@ def _act(request: Mapping[str, Any]) -> int:
 
 
 if __name__ == "__main__":
-    for module in sys.argv[1:]:
-        import_module(module)
+    for function in sys.argv[1:]:
+        name, _, first = function.partition(":")
+        getattr(import_module(name), first)()
     for module in _WARM:
         import_module(module)
     gc.collect()

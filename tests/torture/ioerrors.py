@@ -1,0 +1,149 @@
+"""The kernel refuses a call: every error at every call where it can come, once or from there on; then the disk is well."""
+
+import errno
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import PurePath
+
+from torture import shim
+from torture.campaign import Campaign, Plan, Report
+from torture.lanes import Lane, Lanes
+from torture.life import LEFT_FOR_LATER, SCENES, SETUP, Life, Outcome, expect
+from torture.shim import Action, Call, Calls, Fault
+
+_FULL = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+ERRORS: dict[Calls, tuple[int, ...]] = {
+    Calls.CREATE: (*_FULL, errno.EROFS, errno.EMFILE),
+    Calls.READ: (errno.EIO, errno.EMFILE),
+    Calls.WRITE: _FULL,
+    Calls.SYNC: _FULL,
+    Calls.RENAME: (*_FULL, errno.EROFS),
+    Calls.LINK: (*_FULL, errno.EROFS),
+    Calls.SYMLINK: (*_FULL, errno.EROFS),
+    Calls.REMOVE: (errno.EIO, errno.EROFS),
+    Calls.MKDIR: (*_FULL, errno.EROFS),
+    Calls.TRUNCATE: (errno.EIO,),
+    Calls.CHMOD: (errno.EIO, errno.EROFS),
+}
+"""What the kernel may answer to each kind of call."""
+
+_LASTING = 1_000_000
+_TRIES = 5
+"""A run may make a few calls less than the calm one did: then an earlier call is refused instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The `number`-th call of a kind is refused with `error`, and where `lasting`, every later one of the kind."""
+
+    life: Life
+    kind: Calls
+    number: int
+    error: int
+    lasting: bool
+
+    def __str__(self) -> str:
+        how = " and all after it" if self.lasting else ""
+        return f"{self.life.scene.name}: {errno.errorcode[self.error]} at {self.kind.name} {self.number}{how}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A run in which calls were refused: whether any was, how it ended, and what came of it once the disk was well."""
+
+    fired: bool
+    status: int
+    outcome: Outcome
+
+
+def run(plan: Plan) -> Report:
+    """Refuse calls in `n` runs, spread over all kinds, errors and calls; drain without faults; judge."""
+    chance = random.Random(plan.seed)
+    with Lanes(plan.work) as lanes:
+        lives = lanes.spread(lambda lane, scene: Life.prepare(scene, lane.warm, plan.work, lane.root), SCENES)
+        refusals = list(_refusals(lanes, lives))
+        chosen = refusals if plan.n >= len(refusals) else chance.sample(refusals, plan.n)
+        done = lanes.spread(lambda lane, refusal: _refuse(lane, refusal, plan), chosen)
+    report = Report(planned=len(done), figures={"possible": f"{len(refusals):,}"})
+    for one in done:
+        report.fired += one.fired
+        one.outcome.add_to(report)
+    for status, words in ((0, "done all the same"), (3, "left for later"), (1, "stopped")):
+        report.figures[words] = f"{sum(one.status == status for one in done):,}"
+    return report
+
+
+def _refusals(lanes: Lanes, lives: Iterable[Life]) -> Iterator[Refusal]:
+    """Every call of a calm run, with every error it may meet. One error in four lasts."""
+
+    def calls(lane: Lane, life: Life) -> list[Call]:
+        expect(lane.warm.run(life.begin(lane.root), ["drain"], setup=SETUP), lane.warm)
+        return lane.warm.shim.calls()
+
+    lives = list(lives)
+    for life, made in zip(lives, lanes.spread(calls, lives), strict=True):
+        for kind, errors in ERRORS.items():
+            count = sum(call.kind is kind for call in made)
+            for number in range(1, count + 1):
+                for error in errors:
+                    yield Refusal(life, kind, number, error, lasting=(number + error) % 4 == 0)
+
+
+def _refuse(lane: Lane, refusal: Refusal, plan: Plan) -> Refused:
+    setup = (
+        SETUP
+        | (LEFT_FOR_LATER if refusal.lasting else {})
+        | ({"TORTURE_BREAKAGE": plan.breakage} if plan.breakage else {})
+    )
+    times = _LASTING if refusal.lasting else 1
+    for _ in range(_TRIES):
+        root = refusal.life.begin(lane.root)
+        fault = Fault(Action.FAIL, refusal.number, times, refusal.error, refusal.kind)
+        status = lane.warm.run(root, ["drain"], setup=setup, fault=fault)
+        made = lane.warm.shim.calls()
+        if any(call.met for call in made):
+            break
+        refusal = replace(refusal, number=max(1, refusal.number // 2))
+    first = lane.warm.log.read_text()[-1500:]
+    again = lane.warm.run(root, ["drain"], setup=setup)
+    made += lane.warm.shim.calls()
+    outcome = refusal.life.judge(lane.warm, root, again, str(refusal))
+    outcome.findings += [f"{refusal}: {told}" for told in trusted_after_failure(made)]
+    if status not in {0, 1, 3}:
+        outcome.findings.append(f"{refusal}: the daemon ended with {status}: {first}")
+    return Refused(any(call.met for call in made), status, outcome)
+
+
+def trusted_after_failure(calls: Iterable[Call]) -> Iterator[str]:
+    """Syncs that failed, were tried again with nothing written anew, and succeeded: the kernel may have lost the pages.
+
+    A file is written anew by a write to it, a folder by a name that comes or goes in it.
+    """
+    doubtful: dict[int, str] = {}
+    for call in calls:
+        if call.kind is Calls.SYNC and call.met is Action.FAIL:
+            doubtful[call.inode] = call.path
+        elif call.kind is Calls.SYNC and call.inode in doubtful:
+            yield f"{call.path}: a sync that failed was tried again and trusted"
+            del doubtful[call.inode]
+        elif call.met is Action.NOTHING and call.kind is not Calls.READ:
+            folder = str(PurePath(call.path).parent)
+            changed = [
+                inode
+                for inode, path in doubtful.items()
+                if (inode == call.inode and call.kind in Calls.WRITE | Calls.REMOVE | Calls.TRUNCATE)
+                or (path == folder and call.kind not in Calls.WRITE | Calls.SYNC)
+            ]
+            for inode in changed:
+                del doubtful[inode]
+
+
+CAMPAIGN = Campaign(
+    "ioerrors",
+    "EIO, ENOSPC, EDQUOT, EROFS, EMFILE at every open, write, sync, rename, link, mkdir and unlink",
+    run,
+    short=12,
+    long=2000,
+    missing=shim.missing,
+)
