@@ -42,7 +42,7 @@ class _Parts:
     def __init__(self, world: "World") -> None:
         self._world = world
         self.jobs = SimpleNamespace(follow_clock=timedelta)
-        self.intake = SimpleNamespace(sweep=world.sweep)
+        self.intake = SimpleNamespace(sweep=world.sweep, paused=world.paused)
 
     @property
     def trouble(self) -> str | None:
@@ -62,6 +62,8 @@ class World:
         self.now = 0.0
         self.watcher = Watching()
         self.trouble: str | None = None
+        self.paused: str | None = None
+        self.statuses: list[str] = []
         self.said: list[str] = []
         self.failures: list[str] = []
         self.sweeps = 0
@@ -75,10 +77,8 @@ class World:
         """Let the guard look once after every step of what happens."""
         self._happenings = happenings
         notifier = SimpleNamespace(
-            **{
-                word: lambda *_, word=word: self.said.append(word)
-                for word in ("watchdog", "ready", "reloading", "status")
-            }
+            **{word: lambda word=word: self.said.append(word) for word in ("watchdog", "ready", "reloading")},
+            status=self.statuses.append,
         )
         guard = Guard(
             cast("Notifier", notifier), cast("Parts", _Parts(self)), cast("Watcher", self.watcher), self._fail
@@ -151,3 +151,9 @@ def test_a_reload_reads_the_contracts_between_saying_so_and_being_ready(world: W
     world.watch(iter([None]))
     assert world.said[:3] == ["reloading", "contracts", "ready"]
     assert not world.reload.is_set()
+
+
+def test_systemd_is_told_why_intake_is_paused(world: World) -> None:
+    world.paused = "3 MB are free"
+    world.watch(iter([None] * 60))
+    assert any(status.startswith("intake is paused, 3 MB are free") for status in world.statuses)
