@@ -13,7 +13,13 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-QUIET = {"MEDALLIOND_SETTLE": "0.05", "MEDALLIOND_SWEEP_INTERVAL": "1", "MEDALLIOND_LOG_FORMAT": "json"}
+QUIET = {
+    "MEDALLIOND_SETTLE": "0.05",
+    "MEDALLIOND_SWEEP_INTERVAL": "1",
+    "MEDALLIOND_LOG_FORMAT": "json",
+    "MEDALLIOND_WORKERS": "1",
+}
+"""Short waits, and one worker where a test asks for no more: each costs the time to load Polars."""
 
 
 def command(root: Path, *words: str) -> list[str]:

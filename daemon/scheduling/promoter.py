@@ -184,8 +184,9 @@ class Promoter:
     def _commit(self, due: DuePromotion, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> Step:
         """Make the outcomes of a climb the truth, hop by hop; from a void one on they are due again.
 
-        Raises RetryLaterError where the ledger refuses the first.
+        Raises RetryLaterError where the ledger refuses the first, OSError where the tables' metadata cannot be written.
         """
+        self._note(plan, outcomes)
         task: PromotionTask | None = plan.task
         committed: list[_Committed] = []
         done: list[str] = []
@@ -212,6 +213,19 @@ class Promoter:
         if task is None:
             self._unclean.discard(due.items[0].batch_id)
         return self._step(plan.task.key, committed, done)
+
+    def _note(self, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> None:
+        """Say in the table's metadata what is about to be published: before the commit, so that none is ever without."""
+        batches = [
+            (task.target, batch)
+            for task, outcome in zip(plan.tasks, outcomes, strict=False)
+            for batch in (*outcome.items, *outcome.rewritten)
+        ]
+        try:
+            self._tables.note(plan.task.key.real, batches)
+        except OSError:
+            self._give_up(plan.task)
+            raise
 
     def _recorded(self, task: PromotionTask, outcome: PromotionOutcome) -> PromotionOutcome:
         """The outcome with the records of older batches that lost rows to it. Raises StaleSourceError where one is gone."""
@@ -258,15 +272,10 @@ class Promoter:
                         layer=task.target,
                         generation=outcome.generation,
                     )
-            batches = [
-                (task.target, batch)
-                for task, outcome in committed
-                for batch in (*outcome.items, *outcome.rewritten)
-            ]
-            for _, batch in batches:
-                write_transition(self._layout, batch.transition)
-                self._ledger.outcomes.filed([batch.transition.transition_id])
-            self._tables.note(key.real, batches)
+            for _, outcome in committed:
+                for batch in (*outcome.items, *outcome.rewritten):
+                    write_transition(self._layout, batch.transition)
+                    self._ledger.outcomes.filed([batch.transition.transition_id])
         except OSError as error:
             log.warning(Event.PROMOTION_RETRIED, kind="machine", error=str(error))
             return False

@@ -1,6 +1,6 @@
-"""Keeps `catalog/tables/<domain>.<table>.json` true to what was published. Used by the promoter, after each commit.
+"""Keeps `catalog/tables/<domain>.<table>.json` true to what was published. Used by the promoter, before each commit.
 
-Derived, for people and tools: what cannot be written now is written by a later promotion.
+Derived, for people and tools. A column may be known a moment before its batch is published, never later.
 """
 
 import threading

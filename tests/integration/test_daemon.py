@@ -161,7 +161,7 @@ def test_data_that_ends_its_worker_costs_its_own_file_only(tmp_path: Path, deadl
     )
     for name in "abc":
         drop(tmp_path, f"orders/{name}.csv", f"id,name\n1,{'poison' if name == 'c' else name}\n")
-    assert drain(tmp_path, worker_timeout="4", worker_memory="600MB", retry_base="0.1") == 0
+    assert drain(tmp_path, worker_timeout="2.5", worker_memory="600MB", retry_base="0.1") == 0
     assert gold(tmp_path, "main/orders") == ["orders/a.csv", "orders/b.csv"]
     (reason,) = reasons(tmp_path)
     assert (reason["file"], reason["kind"]) == ("orders/c.csv", kind)

@@ -16,8 +16,8 @@ from daemon.catalog.transition import LayerTransitionLog
 
 KILLS = 20
 ROUND_FILES = 6
-MERGING = {"sweep_interval": "0.2", "compaction_min_files": "2", "compaction_min_age": "0"}
-"""Small files are merged at once, so that kills fall into compactions as well."""
+MERGING = {"workers": "2", "sweep_interval": "0.2", "compaction_min_files": "2", "compaction_min_age": "0"}
+"""Tables are promoted side by side, and small files merged at once, so that kills fall into compactions as well."""
 CONTRACT = """
 bronze:
   cast: {id: int64, version: int64, amount: {type: decimal, precision: 12, scale: 2}}

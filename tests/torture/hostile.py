@@ -98,7 +98,7 @@ CAMPAIGN = Campaign(
     "hostile",
     "damaged files of every format, bombs, links and odd names",
     run,
-    short=1500,
+    short=400,
     long=1_000_000,
     teeth={"no_memory_limit": 20, "follows_links": 20, "panics_unexplained": 400},
 )

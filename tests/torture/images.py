@@ -13,6 +13,7 @@ from pathlib import Path
 
 _SHUTDOWN = 0x8004587D  # FS_IOC_SHUTDOWN, linux/fs.h
 _NO_LOG_FLUSH = 2  # what is not on the disk yet never gets there
+_FORGET = 0x1261  # BLKFLSBUF, linux/fs.h
 _CLONE_NEWNS = 0x00020000  # linux/sched.h
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18  # linux/mount.h
 _PATIENCE = 20.0
@@ -62,7 +63,11 @@ class Image:
         self.mount()
 
     def mount(self) -> None:
-        """Mount it; what a cut left in the journal is replayed."""
+        """Mount it; what a cut left in the journal is replayed.
+
+        The device's cache is emptied before: what was changed in memory alone must not outlive the power.
+        """
+        fcntl.ioctl(self._held, _FORGET)
         self._at.mkdir(parents=True, exist_ok=True)
         words = (self._device, str(self._at), self._kind.type)
         _checked(

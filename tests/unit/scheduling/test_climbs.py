@@ -1,5 +1,6 @@
 """Climbs: several hops in one call of a worker, each committed by itself; of one that fails nothing is left."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from refinery import HOPS, Refinery
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
+from daemon.lake.tables import read_table
 from daemon.scheduling.promoter import Step
 from daemon.scheduling.recovery import recover
 from daemon.scheduling.workers import StoppingError, WorkerDiedError
@@ -218,3 +220,24 @@ def test_large_work_never_has_all_workers(refinery: Refinery, monkeypatch: pytes
     assert refinery.promoter.step(KEY, Layer.STAGED).wanted == {(other, Layer.STAGED)}
     assert [step.ran for step in steps] == [False, True]
     assert refinery.promoter.step(other, Layer.STAGED).ran
+
+
+def test_nothing_is_published_whose_columns_could_not_be_noted(
+    refinery: Refinery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refinery.claim(KEY, a=TEXT)
+    with monkeypatch.context() as disk:
+        disk.setattr("daemon.scheduling.tables.write_table", refuse)
+        refinery.promoter.step(KEY, Layer.STAGED)
+    assert (committed(refinery), published(refinery)) == ([], [])
+    refinery.backoff.release("machine")
+    for layer in HOPS:
+        refinery.promoter.step(KEY, layer)
+    known = read_table(refinery.layout, KEY)
+    assert committed(refinery) == list(HOPS)
+    assert known is not None
+    assert set(known.columns) == set(HOPS)
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
