@@ -23,6 +23,8 @@ _CALLS = 700
 which is recovery."""
 _REST = 2.0
 """Seconds without such a call after which a daemon is taken to be at rest, and killed there."""
+_LIFE = 5.0
+"""Seconds after which a daemon is killed in any case: one at rest still touches its canary, which counts as a call."""
 
 
 @dataclass(slots=True)
@@ -88,8 +90,9 @@ def _kill_one(warm: Warm, root: Path, setup: dict[str, str], target: int, later:
     """Run a daemon and kill it `later` seconds after it has made `target` calls, or once it is at rest."""
 
     def kill(pid: int) -> None:
-        moved_at, before = time.monotonic(), 0
-        while before < target and time.monotonic() - moved_at < _REST:
+        born_at = moved_at = time.monotonic()
+        before = 0
+        while before < target and time.monotonic() < min(moved_at + _REST, born_at + _LIFE):
             time.sleep(0.002)
             if warm.shim.changes != before:
                 moved_at, before = time.monotonic(), warm.shim.changes
