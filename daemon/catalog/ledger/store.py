@@ -52,7 +52,8 @@ class Store:
             connection.execute("PRAGMA busy_timeout=5000")
             is_checked = _check(connection, path)
             _migrate(connection, path)
-        except sqlite3.OperationalError as error:
+            _sync(path.parent)
+        except (sqlite3.OperationalError, OSError) as error:
             raise HaltError(
                 f"{path}: the ledger cannot be opened: {error}. Check the disk and permissions."
             ) from error
@@ -213,12 +214,13 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise HaltError(_damaged(path, "it holds tables that are not medalliond's"))
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
-    if version == 0:
-        _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:
-    """Make the new ledger's name durable. Lake, which owns directory syncs, stands above this floor."""
+    """Make the ledger's name durable; at every start, since the one that made it may have failed to.
+
+    Lake, which owns directory syncs, stands above this floor.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

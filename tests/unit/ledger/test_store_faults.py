@@ -1,5 +1,7 @@
 """What SQLite says of a disk that fails is the machine's fault, and a damage is looked at before it is believed."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,3 +63,21 @@ def test_a_mistake_of_ours_is_no_fault_of_the_machine(store: Store) -> None:
     fail(store, sqlite3.ProgrammingError("wrong number of values"))
     with pytest.raises(sqlite3.ProgrammingError):
         store.rows("SELECT * FROM batches")
+
+
+def test_a_ledger_whose_name_could_not_be_made_durable_halts_and_the_next_start_does_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "state.sqlite3"
+    synced: list[int] = []
+
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, f"Input/output error {descriptor}")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "fsync", refuse)
+        with pytest.raises(HaltError, match=r"cannot be opened: .*Input/output error"):
+            Store.open(path)
+    monkeypatch.setattr(os, "fsync", synced.append)
+    Store.open(path).close()
+    assert len(synced) == 1
