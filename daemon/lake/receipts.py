@@ -4,10 +4,12 @@ Written by scheduling when the file has come to rest. People who drop files need
 """
 
 import os
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from daemon.lake.durable import NAME_MAX, TEMPORARY, cut, make_directories, temporary_beside
+from daemon.lake.durable import NAME_MAX, TEMPORARY, cut, make_directories
 from daemon.lake.set_aside import json_document
 
 RECEIPTS = ".receipts"
@@ -16,17 +18,38 @@ _ENDING = ".json"
 _ROOM = NAME_MAX - len(_ENDING) - len(TEMPORARY) - 20
 
 
-def write_receipt(dropped: Path, content: Mapping[str, object]) -> None:
-    """Write the receipt of the file dropped as `dropped`, over that of an earlier one of its name. Raises OSError.
+def write_receipts(receipts: Iterable[tuple[Path, Mapping[str, object]]]) -> None:
+    """Write the receipt of each file (as it was dropped), over that of an earlier one of its name. Raises OSError.
 
     Not synced: what a power cut takes can be asked of the ledger. Nothing is written where the folder is gone.
     """
-    if not dropped.parent.is_dir():
-        return
-    folder = dropped.parent / RECEIPTS
-    make_directories(folder)
-    name = os.fsdecode(cut(os.fsencode(dropped.name), _ROOM))
-    final = folder / f"{name}{_ENDING}"
-    with temporary_beside(final) as temporary:
-        temporary.write_bytes(json_document(content))
+    mark = secrets.token_hex(8)
+    folders: dict[Path, Path | None] = {}
+    for dropped, content in receipts:
+        if dropped.parent not in folders:
+            folders[dropped.parent] = _receipts_in(dropped.parent)
+        folder = folders[dropped.parent]
+        if folder is not None:
+            name = os.fsdecode(cut(os.fsencode(dropped.name), _ROOM))
+            _write(folder / f"{name}{_ENDING}", mark, json_document(content))
+
+
+def _receipts_in(folder: Path) -> Path | None:
+    """The folder of the receipts of what was dropped into `folder`, made where it is missing; None without `folder`."""
+    if not folder.is_dir():
+        return None
+    receipts = folder / RECEIPTS
+    make_directories(receipts)
+    return receipts
+
+
+def _write(final: Path, mark: str, content: bytes) -> None:
+    # as `temporary_beside`, less what it does for each of a thousand files and no receipt needs
+    temporary = final.with_name(f"{final.name}.{mark}{TEMPORARY}")
+    try:
+        temporary.write_bytes(content)
         temporary.rename(final)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise

@@ -12,6 +12,7 @@ from daemon.lake.archive import PRIVATE_FILE, PRIVATE_FOLDER
 from daemon.lake.durable import NAME_MAX, cut, make_directories, write_bytes
 
 _ENDING = ".reason.json"
+_encode = json.JSONEncoder(ensure_ascii=False).encode  # with an indent json's encoder in C does not work
 
 
 def reason_path(file: Path) -> Path:
@@ -29,9 +30,9 @@ def write_reason(file: Path, reason: Mapping[str, object]) -> None:
 
 
 def json_document(content: Mapping[str, object]) -> bytes:
-    r"""Return a note about a file as JSON in UTF-8.
+    r"""Return a note about a file as JSON in UTF-8, a line for each of its keys.
 
     Bytes of a file name that are not UTF-8 become JSON's \udcxx, which json.loads and os.fsencode turn back.
     """
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    return text.encode(errors="backslashreplace")
+    lines = (f"  {_encode(name)}: {_encode(value)}" for name, value in content.items())
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode(errors="backslashreplace")

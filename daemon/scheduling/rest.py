@@ -20,7 +20,7 @@ from daemon.events import Event
 from daemon.lake.archive import choose_destination, move_all
 from daemon.lake.durable import remove_tree
 from daemon.lake.layout import Layout
-from daemon.lake.receipts import write_receipt
+from daemon.lake.receipts import write_receipts
 from daemon.lake.set_aside import write_reason
 from daemon.scheduling.clock import utc_now
 
@@ -92,20 +92,33 @@ class RestKeeper:
     ) -> None:
         """Tell whoever dropped the files what became of each; one that goes back to landing has not come to its end."""
         rejected = self._ledger.rejected_by_file({file.batch_id for file in files if file.fate == "ingested"})
-        for file in files:
-            if file.fate not in {"returned", "replayed", "undone"}:
-                where = destinations.get(file.file_id)
-                lies = self._layout.relative(where) if where else None
-                receipt = _receipt(key, file, rejected, lies)
-                if file.fate == "duplicate":
-                    receipt["duplicate_of"] = self._ledger.first_of(key, file)
-                write_receipt(self._layout.root / file.landing_path, receipt)
+        ended = [file for file in files if file.fate not in {"returned", "replayed", "undone"}]
+        write_receipts(
+            (
+                self._layout.root / file.landing_path,
+                self._receipt(key, file, rejected, destinations.get(file.file_id)),
+            )
+            for file in ended
+        )
+
+    def _receipt(
+        self,
+        key: TableKey,
+        file: RestlessFile,
+        rejected: Mapping[tuple[str, str], Mapping[str, int]],
+        where: Path | None,
+    ) -> dict[str, object]:
+        receipt = _receipt(key, file, rejected, self._layout.relative(where) if where else None)
+        if file.fate == "duplicate":
+            receipt["duplicate_of"] = self._ledger.first_of(key, file)
+        return receipt
 
     def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, Path]:
         """Each file's destination (absolute), written down before the first move."""
         root = self._layout.root
         known = {file.file_id: root / file.destination for file in files if file.destination}
         fresh: dict[int, Path] = {}
+        taken = _Taken(self._layout, self._ledger)
         for file in files:
             if file.file_id in known:
                 continue
@@ -114,8 +127,8 @@ class RestKeeper:
                 fresh[file.file_id] = home
             else:
                 folder, name = self._wanted(key, file, policy)
-                taken = _Taken(self._layout, self._ledger, set(fresh.values()))
                 fresh[file.file_id] = choose_destination(folder, name, taken)
+            taken.now.add(fresh[file.file_id])
         if fresh:
             self._ledger.plan([(file_id, path.relative_to(root)) for file_id, path in fresh.items()])
         return known | fresh
@@ -161,16 +174,16 @@ class RestKeeper:
 
 
 class _Taken:
-    """Whether a name in a folder already belongs to another file: one planned just now, or one the ledger knows."""
+    """Whether a name in a folder already belongs to another file: one planned just `now`, or one the ledger knows."""
 
-    def __init__(self, layout: Layout, ledger: RestLedger, fresh: set[Path]) -> None:
+    def __init__(self, layout: Layout, ledger: RestLedger) -> None:
         self._root = layout.root
         self._ledger = ledger
-        self._fresh = fresh
+        self.now: set[Path] = set()
 
     def __contains__(self, path: object) -> bool:
         return isinstance(path, Path) and (
-            path in self._fresh or self._ledger.is_taken(path.relative_to(self._root))
+            path in self.now or self._ledger.is_taken(path.relative_to(self._root))
         )
 
 

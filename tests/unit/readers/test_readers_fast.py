@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import tempfile
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from readers_support import Read
 from daemon.catalog.contract import ReaderOptions
 from daemon.readers import Source, read_delivery
 from daemon.readers.delivery import Proof
-from daemon.readers.structure import glance, look, measure
+from daemon.readers.structure import glance, has_line, look, measure
 
 
 def test_every_value_stays_the_text_it_was(read: Read) -> None:
@@ -183,3 +184,9 @@ def test_where_the_table_begins_in_one_file_says_nothing_about_another_that_begi
     outcome = read({"units.csv": units, "plain.csv": plain})
     rows = outcome.table.filter(pl.col("_source_file") == "plain.csv")
     assert rows["name"].to_list() == [f"p{number}" for number in range(9)]
+
+
+@given(chunk=st.text("a,\r\n", max_size=9).map(str.encode), line=st.text("a,", max_size=2).map(str.encode))
+def test_a_line_is_found_wherever_it_stands_and_however_it_ends(chunk: bytes, line: bytes) -> None:
+    lines = [found.removesuffix(b"\r") for found in re.sub(rb"\n\Z", b"", chunk).split(b"\n")]
+    assert has_line(chunk, line) == (bool(line) and line in lines)
