@@ -110,7 +110,7 @@ class Refinery:
             files.append(
                 ReadyFile(
                     path,
-                    f"{key.domain}/{key.table}/{name}.csv",
+                    f"{key.domain}/{key.table}/{name}.csv".encode(errors="replace").decode(),
                     found.st_size,
                     found.st_mtime_ns,
                     found.st_ino,

@@ -46,6 +46,8 @@ class SourceAudit:
                 self._claimed.add(file.claimed_path)
             if file.state == "set_aside" and file.resting_path is not None:
                 self._set_aside.update((file.resting_path, reason_path(file.resting_path)))
+            if file.state in {"replayed", "discarded"} and not file.at_rest:  # about to leave quarantine
+                self._set_aside.update((file.claimed_path, reason_path(file.claimed_path)))
             checked["dropped files"] += 1
             self._counts[file.key, file.state] += 1
             yield file

@@ -21,7 +21,7 @@ from daemon.lake.archive import choose_destination, move_all
 from daemon.lake.durable import remove_tree
 from daemon.lake.layout import Layout
 from daemon.lake.receipts import write_receipts
-from daemon.lake.set_aside import write_reason
+from daemon.lake.set_aside import reason_path, write_reason
 from daemon.scheduling.clock import utc_now
 
 log = structlog.get_logger(__name__)
@@ -29,6 +29,10 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 1000
 _TAKEN = frozenset({"ingested", "duplicate", "undone"})
 """Fates of files whose content the table has, or had."""
+_LEAVES_QUARANTINE = frozenset({"replayed", "discarded"})
+"""Fates of files that lay in quarantine, with their reason beside them."""
+_UNTOLD = frozenset({"returned", "undone"}) | _LEAVES_QUARANTINE
+"""Fates of which whoever dropped the file is told nothing: it has not come to its end, or was told of before."""
 
 
 class RestKeeper:
@@ -52,10 +56,13 @@ class RestKeeper:
         if not files:
             return False
         policy, receipts = self._rules(key)
-        leaving = [file for file in files if policy == "delete" and file.fate in _TAKEN]
-        staying = [file for file in files if policy != "delete" or file.fate not in _TAKEN]
+        leaving = [file for file in files if _goes_away(file, policy)]
+        staying = [file for file in files if not _goes_away(file, policy)]
         destinations = self._planned(key, staying, policy)
         self._explain(key, staying, destinations)
+        for file in files:
+            if file.fate in _LEAVES_QUARANTINE:
+                remove_tree(reason_path(self._layout.root / file.claimed_path))
         moves = [(self._layout.root / file.claimed_path, destinations[file.file_id]) for file in staying]
         try:
             move_all([move for move in moves if not self._is_landing(move[1])])
@@ -90,9 +97,9 @@ class RestKeeper:
     def _write_receipts(
         self, key: TableKey, files: Sequence[RestlessFile], destinations: Mapping[int, Path]
     ) -> None:
-        """Tell whoever dropped the files what became of each; one that goes back to landing has not come to its end."""
+        """Tell whoever dropped the files what became of each."""
         rejected = self._ledger.rejected_by_file({file.batch_id for file in files if file.fate == "ingested"})
-        ended = [file for file in files if file.fate not in {"returned", "replayed", "undone"}]
+        ended = [file for file in files if file.fate not in _UNTOLD]
         write_receipts(
             (
                 self._layout.root / file.landing_path,
@@ -190,6 +197,11 @@ class _Taken:
 def _goes_home(file: RestlessFile, policy: str) -> bool:
     """Whether a file goes back to where it was dropped: to stay, to wait for its other half, or to be taken anew."""
     return file.fate in {"returned", "replayed"} or (policy == "keep" and file.fate in _TAKEN)
+
+
+def _goes_away(file: RestlessFile, policy: str) -> bool:
+    """Whether nothing of a file is kept."""
+    return file.fate == "discarded" or (policy == "delete" and file.fate in _TAKEN)
 
 
 def _receipt(

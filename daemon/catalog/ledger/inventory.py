@@ -60,10 +60,12 @@ class DroppedFile:
 
     @property
     def places(self) -> tuple[Path, ...]:
-        """Where it may lie, the likeliest first; none for a file that vanished or was deleted as its contract says.
+        """Where it may lie, the likeliest first; none for a file that vanished, or is deleted as people wish.
 
         A file on its way to rest may be in either of two.
         """
+        if self.state == "discarded":
+            return ()
         if self.at_rest:
             return (self.resting_path,) if self.resting_path else ()
         return (self.claimed_path, self.resting_path) if self.resting_path else (self.claimed_path,)

@@ -33,23 +33,16 @@ class QuarantineLedger:
     def discard_files(self, key: TableKey, file_ids: Collection[int], why: str) -> int:
         """Write down that set-aside files are not wanted: they are removed. Returns how many there were."""
         with self._store.transaction() as tx:
-            count = 0
-            for file_id in file_ids:
-                where = (
-                    "file_id = ? AND domain = ? AND table_name = ? AND state = 'set_aside' AND at_rest = 1"
-                )
-                for ending in ("", ".reason.json"):
-                    tx.execute(
-                        "INSERT OR IGNORE INTO removals SELECT CAST(resting_path AS TEXT) || ?, '' FROM files "
-                        f"WHERE {where} AND resting_path IS NOT NULL",
-                        (ending, file_id, *key),
-                    )
-                count += tx.execute(
-                    "UPDATE files SET state = 'discarded', resting_path = NULL, reason = reason || ' (discarded: ' || ? "
-                    f"|| ')' WHERE {where}",
+            return sum(
+                tx.execute(
+                    "UPDATE files SET state = 'discarded', claimed_path = coalesce(resting_path, claimed_path), "
+                    "resting_path = NULL, at_rest = resting_path IS NULL, "
+                    "reason = reason || ' (discarded: ' || ? || ')' "
+                    "WHERE file_id = ? AND domain = ? AND table_name = ? AND state = 'set_aside' AND at_rest = 1",
                     (why or "not wanted", file_id, *key),
                 )
-            return count
+                for file_id in file_ids
+            )
 
     def decide(
         self, key: TableKey, records: Sequence[RecordId], verdict: str, why: str, now: datetime

@@ -15,7 +15,7 @@ from pathlib import Path
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import TableKey
 
-_SETTLED = ("ingested", "duplicate", "set_aside", "undone", "returned", "replayed")
+_SETTLED = ("ingested", "duplicate", "set_aside", "undone", "returned", "replayed", "discarded")
 """States in which it is known where a file goes."""
 _PARTS_ARE_READ = (
     "NOT EXISTS (SELECT 1 FROM files AS p WHERE p.part_of = files.file_id AND p.state = 'claimed')"
@@ -29,7 +29,8 @@ class RestlessFile:
 
     Paths are relative to the root.
 
-    `fate` is ingested, duplicate, set_aside, undone, returned or replayed; `destination` is None until it is planned.
+    `fate` is ingested, duplicate, set_aside, undone, returned, replayed or discarded; `destination` is None until it is
+    planned.
     """
 
     file_id: int

@@ -301,6 +301,24 @@ def test_a_file_that_was_set_aside_is_taken_up_again_once(refinery: Refinery) ->
     assert is_whole(refinery)
 
 
+def test_files_that_leave_quarantine_leave_no_reason_behind(refinery: Refinery) -> None:
+    refinery.contract(
+        ORDERS, CASTS + "silver:\n  checks: [{name: small, sql: amount < 100, on_failure: fail}]\n"
+    )
+    odd = "not UTF-8: \udcff"
+    for id_, name in enumerate(("a", "b" * 240, odd, "kept")):
+        refinery.deliver(ORDERS, **{name: f"id,amount\n{id_},200\n"})
+    ids = [row["file_id"] for row in refinery.ledger._store.rows("SELECT file_id FROM files ORDER BY file_id")]
+    assert refinery.ledger.quarantine.replay_files(ORDERS, ids[:1]) == 1
+    assert refinery.ledger.quarantine.discard_files(ORDERS, ids[1:3], "a test") == 2
+    assert refinery.ledger.quarantine.discard_files(ORDERS, ids[:3], "a test") == 0
+    assert is_whole(refinery)  # on their way
+    refinery.settle(ORDERS)
+    left = [path.name.split("-")[-1] for path in refinery.layout.quarantine(ORDERS).iterdir()]
+    assert sorted(left) == ["kept.csv", "kept.csv.reason.json"]
+    assert is_whole(refinery)
+
+
 def test_whoever_dropped_a_file_finds_a_receipt_beside_it(refinery: Refinery) -> None:
     refinery.contract(ORDERS, CASTS)
     refinery.deliver(ORDERS, a="id,amount\n1,10\n2,x\n", b="id,amount\n3,30\n")
