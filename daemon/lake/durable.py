@@ -59,8 +59,21 @@ def make_directories(path: Path, mode: int = 0o777) -> None:
         missing.append(path)
         path = path.parent
     for folder in reversed(missing):
-        folder.mkdir(mode, exist_ok=True)  # another process may have been faster
-        sync_directory(folder.parent)
+        make_directory(folder, mode)
+
+
+def make_directory(path: Path, mode: int = 0o777) -> None:
+    """Make one folder, its name durable on return; where it could not be synced, there is none.
+
+    Whoever finds it there takes its name for durable, and a sync that succeeds after one that failed proves nothing.
+    """
+    path.mkdir(mode, exist_ok=True)  # another process may have been faster
+    try:
+        sync_directory(path.parent)
+    except OSError:
+        with contextlib.suppress(OSError):
+            path.rmdir()
+        raise
 
 
 def temporary_name(final: Path, mark: str) -> Path:

@@ -8,7 +8,8 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.intake import ClaimIntent, IntakeLedger, OpenClaim
 from daemon.catalog.promotion import TableKey
 from daemon.events import Event
-from daemon.lake.durable import sync_directory
+from daemon.lake.durable import make_directory, sync_directory
 from daemon.lake.layout import Layout
 from daemon.landing.leases import lease_answer
 
@@ -48,6 +49,8 @@ class Claims:
     def __init__(self, ledger: IntakeLedger, layout: Layout) -> None:
         self._ledger = ledger
         self._layout = layout
+        self._doubtful: set[str] = set()
+        """Batches whose claimed folder could not be synced."""
 
     def claim(self, key: TableKey, files: Sequence[ReadyFile], now: datetime) -> str | None:
         """Claim `files` as one batch and return its id; None when none of them was left to claim.
@@ -61,8 +64,9 @@ class Claims:
         intents = tuple(self._intent(file, folder, ordinal) for ordinal, file in enumerate(files))
         self._ledger.intend(batch_id, key, intents, now)
         if not folder.parent.is_dir():
-            folder.parent.mkdir()  # raises where landing is gone: its place is left to whoever brings it back
-            sync_directory(self._layout.landing)
+            make_directory(
+                folder.parent
+            )  # raises where landing is gone: its place is left to whoever brings it back
         folder.mkdir()  # its name is made durable together with the files in it
         return self._carry_out(OpenClaim(batch_id, key, intents), files, now)
 
@@ -73,11 +77,28 @@ class Claims:
         """
         claims = self._ledger.open_claims()
         for claim in claims:
-            self._confirm(claim, now)
+            if claim.batch_id in self._doubtful:
+                self._claim_anew(claim, now)
+            else:
+                self._confirm(claim, now)
             log.info(
                 Event.CLAIM_RECOVERED, domain=claim.key.domain, table=claim.key.table, batch_id=claim.batch_id
             )
         return [claim.key for claim in claims]
+
+    def give_back_forgotten(self) -> bool:
+        """Put back into landing what came back with it: files of claims that were given up while it was not mounted.
+
+        Returns whether there were any. Raises OSError and RetryLaterError.
+        """
+        root, found = self._layout.root, False
+        for folder in self._layout.claimed("").glob("*"):
+            claim = self._ledger.given_up(folder.name)
+            for intent in claim.intents if claim else ():
+                if os.path.lexists(root / intent.claimed_path):
+                    _give_back(root / intent.claimed_path, root / intent.landing_path)
+                    found = True
+        return found
 
     def _intent(self, file: ReadyFile, folder: Path, ordinal: int) -> ClaimIntent:
         root = self._layout.root
@@ -101,6 +122,25 @@ class Claims:
                 file.marker.unlink(missing_ok=True)
         return batch_id
 
+    def _claim_anew(self, claim: OpenClaim, now: datetime) -> None:
+        """Take the files of a claim whose folder could not be synced into another folder.
+
+        A sync that succeeds after one that failed proves nothing of the names that were there before.
+        """
+        root, batch_id = self._layout.root, new_id()
+        folder = self._layout.claimed(batch_id)
+        intents = tuple(
+            replace(intent, claimed_path=(folder / intent.claimed_path.name).relative_to(root))
+            for intent in claim.intents
+        )
+        self._ledger.intend(batch_id, claim.key, intents, now)
+        folder.mkdir()
+        for old, new in zip(claim.intents, intents, strict=True):
+            with suppress(FileNotFoundError):
+                (root / old.claimed_path).rename(root / new.claimed_path)
+        self._confirm(OpenClaim(batch_id, claim.key, intents), now)
+        self._confirm(claim, now)
+
     def _confirm(self, claim: OpenClaim, now: datetime) -> str | None:
         """Tell the ledger which files are ours: those in the claimed folder. Raises FileNotFoundError without a landing."""
         if not self._layout.landing.is_dir():  # moved away for a while, and what we claimed with it
@@ -117,8 +157,10 @@ class Claims:
                 continue
             sizes[ordinal] = (found.st_size, found.st_mtime_ns)
         if sizes:
+            self._doubtful.add(claim.batch_id)
             sync_directory(folder)
             sync_directory(folder.parent)
+        self._doubtful.discard(claim.batch_id)
         if not self._ledger.confirm(claim.batch_id, sizes, new_id(), now):
             if folder.exists():
                 folder.rmdir()

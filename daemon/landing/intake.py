@@ -75,6 +75,7 @@ class Intake:
         """Why nothing is taken now; None while intake works. Read by the guard."""
         self._refused = False
         self._refused_until = 0.0
+        self._swept = False
         self._thread = threading.Thread(target=self._run, name="intake")
 
     def hint(self, hint: Hint) -> None:
@@ -177,6 +178,7 @@ class Intake:
     def _sweep_landing(self) -> None:
         began = time.monotonic()
         found = self._candidates.sweep(began)
+        self._swept = True
         log.debug(Event.SWEEP_COMPLETED, files=found, seconds=round(time.monotonic() - began, 4))
 
     def _claim_ready(self) -> None:
@@ -186,6 +188,10 @@ class Intake:
         try:
             if self._refused:
                 self._put_right()
+            if self._swept:
+                if self._claims.give_back_forgotten():
+                    self.sweep()
+                self._swept = False
             if not self._has_room():
                 return
             for key in list(self._candidates.ready):

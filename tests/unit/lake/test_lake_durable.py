@@ -39,6 +39,18 @@ def test_folders_that_are_there_cost_no_sync(tmp_path: Path, steps: list[str]) -
     assert steps == []
 
 
+def test_a_folder_whose_name_could_not_be_synced_is_not_there_for_the_next_who_looks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        durable.make_directories(tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_a_file_where_a_folder_should_be_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("in the way")
     with pytest.raises(FileExistsError):

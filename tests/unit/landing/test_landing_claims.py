@@ -1,5 +1,6 @@
 """Claiming: what took a ready file's place meanwhile is not claimed unless it is a regular file."""
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.intake import ClaimIntent
 from daemon.catalog.promotion import TableKey
 from daemon.lake.layout import Layout
 from daemon.landing import claims as module
@@ -88,4 +90,64 @@ def test_a_claim_is_not_given_up_while_landing_is_away_and_its_files_with_it(
     (layout.root / "away").rename(layout.landing)
     assert claims.recover(NOW) == [KEY]
     assert ledger.promotions.unstaged(KEY) == 1
+    ledger.close()
+
+
+def test_what_was_claimed_when_landing_was_unmounted_is_given_back_once_it_is_there_again(
+    layout: Layout,
+) -> None:
+    file = layout.landing / "orders/a.csv"
+    file.write_text("a,b\n1,2\n")
+    ledger = Ledger.open(layout.ledger)
+    intent = ClaimIntent(
+        "orders/a.csv", Path("landing/orders/a.csv"), Path("landing/.claimed/x/0-a.csv"), 8, 0, 0
+    )
+    ledger.intake.intend("x", KEY, [intent], NOW)
+    layout.claimed("x").mkdir()
+    file.rename(layout.claimed("x") / "0-a.csv")  # here the power fails
+    layout.landing.rename(layout.root / "not mounted")
+    (layout.landing / ".claimed").mkdir(parents=True)  # as a start makes it, in the folder below the mount
+
+    claims = Claims(ledger.intake, layout)
+    claims.recover(NOW)
+    assert not claims.give_back_forgotten()
+    (layout.landing / ".claimed").rmdir()
+    layout.landing.rmdir()
+    (layout.root / "not mounted").rename(layout.landing)
+    assert claims.give_back_forgotten()
+    assert file.read_text() == "a,b\n1,2\n"
+    assert not claims.give_back_forgotten()
+    ledger.close()
+
+
+def test_a_claimed_folder_whose_sync_failed_is_made_anew_before_a_sync_is_trusted(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = layout.landing / "orders/a.csv"
+    file.write_text("a,b\n1,2\n")
+    ledger = Ledger.open(layout.ledger)
+    claims = Claims(ledger.intake, layout)
+    doubtful: list[Path] = []
+
+    def refuse(folder: Path) -> None:
+        if folder.parent.name == ".claimed":
+            doubtful.append(folder)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as moment:
+        moment.setattr(module, "sync_directory", refuse)
+        with pytest.raises(OSError, match="Input/output error"):
+            claims.claim(KEY, [ready(file)], NOW)
+        with pytest.raises(OSError, match="Input/output error"):
+            claims.recover(NOW)
+    synced: list[Path] = []
+    monkeypatch.setattr(module, "sync_directory", synced.append)
+    claims.recover(NOW)
+    (batch,) = (layout.landing / ".claimed").iterdir()
+    assert (batch / "0-a.csv").read_text() == "a,b\n1,2\n"
+    assert synced == [batch, batch.parent]
+    assert batch not in doubtful
+    assert len(doubtful) == len(set(doubtful)) == 2
+    assert ledger.promotions.unstaged(KEY) == 1
+    assert ledger.intake.open_claims() == []
     ledger.close()

@@ -308,7 +308,9 @@ def test_files_that_leave_quarantine_leave_no_reason_behind(refinery: Refinery) 
     odd = "not UTF-8: \udcff"
     for id_, name in enumerate(("a", "b" * 240, odd, "kept")):
         refinery.deliver(ORDERS, **{name: f"id,amount\n{id_},200\n"})
-    ids = [row["file_id"] for row in refinery.ledger._store.rows("SELECT file_id FROM files ORDER BY file_id")]
+    ids = [
+        row["file_id"] for row in refinery.ledger._store.rows("SELECT file_id FROM files ORDER BY file_id")
+    ]
     assert refinery.ledger.quarantine.replay_files(ORDERS, ids[:1]) == 1
     assert refinery.ledger.quarantine.discard_files(ORDERS, ids[1:3], "a test") == 2
     assert refinery.ledger.quarantine.discard_files(ORDERS, ids[:3], "a test") == 0
