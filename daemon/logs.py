@@ -34,6 +34,7 @@ def configure(form: LogFormat | None, level: LogLevel, file: Path | None) -> Non
     """
     output = _standard_output(form or ("console" if sys.stdout.isatty() else "json"))
     handlers = [output] if file is None else [output, _log_file(file)]
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False  # no line tells them
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler.formatter, ProcessorFormatter)]:
         root.removeHandler(old)

@@ -8,6 +8,7 @@ Candidates are named here and found in the data by pipeline/learning.py. Never i
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Final, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
@@ -73,7 +74,10 @@ class ColumnState(BaseModel):
 
 
 class TableColumns(BaseModel):
-    """All columns of a table, in the order of their first sight, by their name there. Frozen."""
+    """All columns of a table, in the order of their first sight, by their name there.
+
+    Frozen. Never to be had by `model_copy`, which would take `rules` and `version` along.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -134,9 +138,9 @@ class TableColumns(BaseModel):
             for name, state in known.items()
             if state.accepted and name not in here
         ]
-        return self.model_copy(update={"columns": known}), changes
+        return type(self)(columns=known), changes
 
-    @property
+    @cached_property
     def rules(self) -> dict[str, CastRule]:
         """The learned type of every accepted column that is not taken as its file brought it."""
         found = {name: state.rule for name, state in self.columns.items() if state.accepted}
@@ -159,7 +163,7 @@ class TableColumns(BaseModel):
         version = self.version if contract.version == NO_CONTRACT else f"{contract.version}+{self.version}"
         return contract.stamped(version=version, origin=contract.origin)
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Names the learned types: other types, another version."""
         text = repr(sorted((name, rule.model_dump_json()) for name, rule in self.rules.items()))

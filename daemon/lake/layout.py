@@ -2,19 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Layout:
-    """The folders below `root` (absolute)."""
+    """The folders below `root` (absolute). Those of the whole root are put together once: they are named all the time."""
 
     root: Path
 
-    @property
+    @cached_property
     def landing(self) -> Path:
         """Where files arrive."""
         return self.root / "landing"
@@ -23,7 +24,7 @@ class Layout:
         """Where the files of a batch wait until they come to rest."""
         return self.landing / ".claimed" / batch_id
 
-    @property
+    @cached_property
     def data(self) -> Path:
         """What became of them."""
         return self.root / "data"
@@ -57,47 +58,47 @@ class Layout:
         """Where the rows of a table's deliveries lie that were taken back, until they are wanted again."""
         return self.data / ".undone" / key.domain / key.real.table
 
-    @property
+    @cached_property
     def requests(self) -> Path:
         """What people ask of the daemon, one file a request."""
         return self.catalog / "requests"
 
-    @property
+    @cached_property
     def catalog(self) -> Path:
         """What people and the daemon write about the data."""
         return self.root / "catalog"
 
-    @property
+    @cached_property
     def lineage(self) -> Path:
         """One JSON file per transition."""
         return self.catalog / "lineage"
 
-    @property
+    @cached_property
     def unfinished(self) -> Path:
         """Lineage files that are being written."""
         return self.catalog / ".unfinished"
 
-    @property
+    @cached_property
     def tables(self) -> Path:
         """One JSON file per table."""
         return self.catalog / "tables"
 
-    @property
+    @cached_property
     def contracts(self) -> Path:
         """`<domain>/<table>.yaml`, written by people."""
         return self.catalog / "contracts"
 
-    @property
+    @cached_property
     def transforms(self) -> Path:
         """Python modules with transforms, written by people."""
         return self.catalog / "transforms"
 
-    @property
+    @cached_property
     def ledger(self) -> Path:
         """The crash-recovery state."""
         return self.catalog / "state.sqlite3"
 
-    @property
+    @cached_property
     def lock(self) -> Path:
         """Locked by the one daemon that works on this root."""
         return self.catalog / "daemon.lock"

@@ -68,7 +68,8 @@ def learn(
 ) -> dict[str, Candidates]:
     """The candidates of every column of staged rows but provenance, in its order.
 
-    `known` are those of earlier deliveries: what they rule out is not looked for again. None: no value yet.
+    `known` are those of earlier deliveries: what they rule out is not looked for again, and what they leave is no surprise,
+    so that no sample is looked at first. None: no value yet.
     `engine` is `in-memory` for rows that are there: to start the streaming one costs more than the looks.
     """
     schema = frame.collect_schema()
@@ -130,8 +131,10 @@ def _holding(answers: Mapping[str, bool]) -> frozenset[str]:
 
 
 def _plausible(values: pl.Series, known: Candidates) -> frozenset[str]:
-    """The candidates that neither the look of some values nor what is known rules out."""
-    found = set(_LOOKS) if known is None else set(known) & set(_LOOKS)
+    """The candidates that what is known does not rule out, nor, where nothing is, the look of some values."""
+    if known is not None:
+        return known & _LOOKS.keys()
+    found = set(_LOOKS)
     for value in values:
         if not found:
             break

@@ -31,6 +31,7 @@ _TORN_SHARE = 0.3
 _DECLARED = re.compile('"?sep=(.)"?', re.IGNORECASE)
 """The first line by which spreadsheets are told the delimiter."""
 REMARKS = ("#", "//", "%", "--")
+_SURE_WIDTH = 3
 _ESCAPES = r"\\\0^~/`"
 _QUOTE_FLAWS_BORNE = 0.05
 _MEANINGLESS_QUOTES = 0.5
@@ -200,10 +201,11 @@ def _without_remarks(lines: list[Line]) -> list[Line]:
 
 def _choose(lines: list[Line], options: ReaderOptions) -> Dialect:
     """The dialect that the evidence of `lines` is for."""
-    readings = [
-        _best_quoting(lines, delimiter, options)
-        for delimiter in ([options.delimiter] if options.delimiter else _delimiters(lines, options))
-    ]
+    delimiters = [options.delimiter] if options.delimiter else _delimiters(lines, options)
+    first = _best_quoting(lines, delimiters[0], options)
+    if _is_beyond_doubt(first, delimiters, lines):
+        return first.dialect
+    readings = [first, *(_best_quoting(lines, delimiter, options) for delimiter in delimiters[1:])]
     readings.sort(key=lambda reading: reading.score, reverse=True)
     best = readings[0]
     if best.width == 1 and not options.delimiter and (columns := _aligned_columns(best)):
@@ -229,6 +231,25 @@ def _choose(lines: list[Line], options: ReaderOptions) -> Dialect:
             f"the file can be read in more than one way: {ways}. Name the delimiter in the contract's `reader`",
         )
     return _with_wider_delimiter(best, lines, options).dialect
+
+
+def _is_beyond_doubt(reading: SampleReading, delimiters: Sequence[str], lines: Sequence[Line]) -> bool:
+    """Whether no other reading can come near: told without making them, since most files are of this kind.
+
+    An even table of three columns or more, whose delimiter is the only candidate, in a text without quotes. So none of its
+    cells is torn, and its score is 0.75 x 0.73 at least; that of whole lines is 0.5 at most, and one column is no rival. A
+    delimiter of two characters needs to stand somewhere.
+    """
+    delimiter = reading.dialect.delimiter
+    if (
+        reading.damaged
+        or reading.width < _SURE_WIDTH
+        or delimiter not in USUAL
+        or delimiters[1:] not in ([""], [])
+    ):
+        return False
+    text = "\n".join(line.text for line in lines)
+    return not any(mark in text for mark in ('"', "'", delimiter + " ", delimiter * 2))
 
 
 def _explains_more(reading: SampleReading, best: SampleReading) -> bool:

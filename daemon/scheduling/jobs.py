@@ -1,18 +1,19 @@
-"""APScheduler, with its defaults corrected: no job is missed, merged away or run beside itself, whatever the clock does.
+"""Named jobs on a few threads, at once or later: none is missed, merged or run beside itself, whatever the clock does.
 
-The chain and the service hand it work by name; it knows nothing of tables. Design/facts:
-`misfire_grace_time=1` loses immediate jobs in silence, and a wall clock that steps back stops every job until
-it has caught up.
+The chain and the service hand it work by name; it knows nothing of tables. What has a time is APScheduler's, with its
+defaults corrected (design/facts: `misfire_grace_time=1` loses jobs in silence, and a wall clock that steps back stops
+every job until it has caught up); what is to be done at once goes to the threads without that detour.
 """
 
 import math
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
-from apscheduler.executors.pool import ThreadPoolExecutor
+from apscheduler.executors.pool import ThreadPoolExecutor as Ringers
 from apscheduler.jobstores.base import JobLookupError
 from apscheduler.schedulers.background import BackgroundScheduler
 
@@ -25,15 +26,18 @@ class Jobs:
 
     def __init__(self, threads: int, failed: Callable[[str, BaseException], None]) -> None:
         self._failed = failed
+        self._threads = ThreadPoolExecutor(threads, "jobs")
         self._scheduler = BackgroundScheduler(
-            executors={"default": ThreadPoolExecutor(threads)},
-            # A run may come due while the thread of the one before has not returned. With the default limit it would be
-            # lost; what must not run beside itself is `wake`'s to see to.
+            executors={"default": Ringers(1)},  # a timer that rings only wakes
+            # A timer may come due again while the thread of the time before has not returned. With the default limit it
+            # would be lost.
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": _INSTANCES},
             timezone=UTC,
         )
         self._lock = threading.Lock()
         self._awake: set[str] = set()
+        self._early: list[tuple[str, Callable[[], bool]]] | None = []
+        """What was woken before the start; None from then on."""
         self._again: dict[str, Callable[[], bool]] = {}
         self._due: dict[str, float] = {}
         self._stopped = False
@@ -42,6 +46,10 @@ class Jobs:
     def start(self) -> None:
         """Begin to run jobs."""
         self._scheduler.start()
+        with self._lock:
+            early, self._early = self._early or [], None
+        for name, work in early:
+            self._submit(name, work)
 
     def wake(self, name: str, work: Callable[[], bool]) -> None:
         """Run `work` soon on some thread, never beside itself; a wake during its run makes it run once more.
@@ -115,6 +123,7 @@ class Jobs:
         """Wait for the work that still runs, then end the threads."""
         if self._scheduler.running:
             self._scheduler.shutdown(wait=True)
+        self._threads.shutdown(wait=True)
 
     def _set_timer(self, name: str, seconds: float, act: Callable[[], None]) -> None:
         due = time.monotonic() + seconds
@@ -132,13 +141,16 @@ class Jobs:
         self._scheduler.add_job(ring, "date", run_date=run_date, id=name, replace_existing=True)
 
     def _submit(self, name: str, work: Callable[[], bool]) -> None:
-        # No id: APScheduler would refuse the next run of an id whose thread has not quite returned.
-        self._scheduler.add_job(self._run, args=(name, work), name=name)
+        with self._lock:
+            if self._early is not None:
+                self._early.append((name, work))
+            elif not self._stopped:
+                self._threads.submit(self._run, name, work)
 
     def _run(self, name: str, work: Callable[[], bool]) -> None:
         more = False
         try:
-            more = work()
+            more = not self._stopped and work()
         except BaseException as error:  # noqa: BLE001 - whatever it is, it must reach the service, not a log nobody reads
             self._failed(name, error)
         with self._lock:

@@ -57,10 +57,12 @@ class MemoryWatch:
         pause = threading.Event()
         while True:
             self._busy.wait()
+            pause.wait(_LOOK)  # most tasks are over by then, and nobody has looked
+            if not self._busy.is_set():
+                continue
             for pid in _children():
                 if memory_held(pid) > self.limit:
                     self._end(pid)
-            pause.wait(_LOOK)
 
     def _end(self, pid: int) -> None:
         with self._lock:  # `has_ended` must not be asked between the kill and the note of it

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 
 from daemon.catalog.columns import ColumnChange, TableColumns
 from daemon.catalog.ledger.store import Store
@@ -11,7 +12,13 @@ from daemon.catalog.promotion import TableKey
 def columns_of(store: Store, key: TableKey) -> TableColumns:
     """What is known of a table's columns; nothing of a table that never had a delivery."""
     row = store.row("SELECT state FROM learned WHERE domain = ? AND table_name = ?", key.real)
-    return TableColumns.model_validate_json(row["state"]) if row else TableColumns()
+    return _parsed(row["state"]) if row else TableColumns()
+
+
+@lru_cache(maxsize=256)
+def _parsed(state: str) -> TableColumns:
+    """Asked for with every batch, and nearly always the same."""
+    return TableColumns.model_validate_json(state)
 
 
 def keep_columns(

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from daemon.catalog.ledger.schema import MIGRATIONS
 from daemon.errors import HaltError, RetryLaterError
@@ -113,7 +113,7 @@ class Store:
 
         Raises IllegalChangeError; RetryLaterError when the disk refuses; HaltError when the ledger is damaged.
         """
-        with self._lock, self._machine_faults("written"):
+        with self._lock:
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
@@ -124,22 +124,20 @@ class Store:
                 self._commit()
             except sqlite3.IntegrityError as error:
                 raise IllegalChangeError(str(error)) from error
+            except sqlite3.DatabaseError as error:
+                self._blame(error, "written")
 
-    @contextmanager
-    def _machine_faults(self, what: str) -> Iterator[None]:
+    def _blame(self, error: sqlite3.DatabaseError, what: str) -> NoReturn:
         """Turn what SQLite says of a disk that refuses into RetryLaterError: it must never be blamed on a batch.
 
         "Malformed" may be said in passing while the disk fails: the ledger is looked at before that is believed.
         """
-        try:
-            yield
-        except sqlite3.OperationalError as error:
+        if isinstance(error, sqlite3.OperationalError):
             raise RetryLaterError(f"the ledger could not be {what}: {error}") from error
-        except sqlite3.DatabaseError as error:
-            if type(error) is not sqlite3.DatabaseError:  # its other kinds are ours: wrong SQL, wrong values
-                raise
-            self.check()
-            raise RetryLaterError(f"the ledger could not be {what} just now: {error}") from error
+        if type(error) is not sqlite3.DatabaseError:  # its other kinds are ours: wrong SQL, wrong values
+            raise error
+        self.check()
+        raise RetryLaterError(f"the ledger could not be {what} just now: {error}") from error
 
     def _commit(self) -> None:
         try:
@@ -159,8 +157,11 @@ class Store:
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Row]:
         """Everything a query gives. Raises RetryLaterError when the disk refuses."""
-        with self._lock, self._machine_faults("read"):
-            return self._connection.execute(sql, values).fetchall()
+        with self._lock:
+            try:
+                return self._connection.execute(sql, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                self._blame(error, "read")
 
     def stream(self, sql: str, values: Sequence[Any] = ()) -> Iterator[Row]:
         """Yield what a query gives, row by row: for answers too large to hold, on a connection nobody shares."""
@@ -180,8 +181,11 @@ class Store:
 
     def row(self, sql: str, values: Sequence[Any] = ()) -> Row | None:
         """The first row of a query, None if it gives none. Raises RetryLaterError when the disk refuses."""
-        with self._lock, self._machine_faults("read"):
-            found: Row | None = self._connection.execute(sql, values).fetchone()
+        with self._lock:
+            try:
+                found: Row | None = self._connection.execute(sql, values).fetchone()
+            except sqlite3.DatabaseError as error:
+                self._blame(error, "read")
             return found
 
 

@@ -146,7 +146,7 @@ def test_a_small_drift_is_no_step(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -
 def test_a_later_job_is_not_lost_while_the_one_before_it_has_no_thread(failures: list[str]) -> None:
     jobs = Jobs(1, lambda name, error: failures.append(f"{name}: {error}"))
     jobs.start()
-    go_on, told, done = threading.Event(), threading.Semaphore(0), threading.Event()
+    go_on, told, done, busy = threading.Event(), threading.Semaphore(0), threading.Event(), threading.Event()
     lost = []
 
     def listen(event: SchedulerEvent) -> None:
@@ -155,17 +155,36 @@ def test_a_later_job_is_not_lost_while_the_one_before_it_has_no_thread(failures:
         told.release()
 
     jobs._scheduler.add_listener(listen, EVENT_JOB_SUBMITTED | EVENT_JOB_MAX_INSTANCES)
-    jobs.wake("busy", lambda: not go_on.wait(PATIENCE))
-    assert told.acquire(timeout=PATIENCE)
+
+    def wait() -> bool:
+        busy.set()
+        return not go_on.wait(PATIENCE)
+
+    jobs.wake("busy", wait)
+    assert busy.wait(PATIENCE)
     jobs.after(0, "retries", once(done.set))
     assert told.acquire(timeout=PATIENCE)
     jobs.after(0, "retries", once(done.set))  # while the first still waits for the one thread
+    assert told.acquire(timeout=PATIENCE)
     go_on.set()
     assert done.wait(PATIENCE)
     jobs.stop()
     jobs.join()
     assert not lost
     assert not failures
+
+
+def test_what_is_woken_before_the_start_waits_for_it_and_what_is_woken_after_the_end_never_runs() -> None:
+    jobs = Jobs(1, lambda _name, _error: None)
+    early, late = threading.Event(), threading.Event()
+    jobs.wake("early", once(early.set))
+    assert not early.is_set()
+    jobs.start()
+    assert early.wait(PATIENCE)
+    jobs.stop()
+    jobs.wake("late", once(late.set))
+    jobs.join()
+    assert not late.is_set()
 
 
 def test_what_is_asked_for_again_and_again_comes_about_when_it_was_first_due(jobs: Jobs) -> None:
