@@ -10,12 +10,12 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import structlog
 
@@ -51,6 +51,8 @@ _HINDERED_WAIT = 30.0
 """Seconds until a file is looked at again that the daemon's user may not take."""
 _CONTRACT_WAIT = 5.0
 """Seconds until a file is looked at again whose table's contract is broken."""
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(slots=True)
@@ -96,6 +98,11 @@ class Candidates:
         self._ready_paths: set[Path] = set()
         self._ignored: dict[Path, Sighting] = {}
         self._wake_at: float | None = None
+        self._abandoned = False
+
+    def abandon(self) -> None:
+        """Look at nothing more, and end a look that is under way: the daemon stops. The one call for other threads."""
+        self._abandoned = True
 
     @property
     def count(self) -> int:
@@ -132,7 +139,7 @@ class Candidates:
         self._swept = 0
         found = nsmallest(_MAX_PATHS - self.count + 1, self._first_of_folders(now), key=_arrival)
         # In the order of their arrival, which `keep: last` goes by; mtime would be the sender's.
-        for one in found:
+        for one in self._until_abandoned(found):
             self._look(one, now, moved=False)
         return self._swept
 
@@ -157,7 +164,8 @@ class Candidates:
         """Look again at the watched paths whose time has come."""
         if self._wake_at is None or now < self._wake_at:
             return
-        for path in [path for path, watched in self._watched.items() if watched.due <= now]:
+        due = [path for path, watched in self._watched.items() if watched.due <= now]
+        for path in self._until_abandoned(due):
             self.hint(Hint(path, moved=False, is_directory=False), now)
         self._wake_at = min((watched.due for watched in self._watched.values()), default=None)
 
@@ -171,9 +179,13 @@ class Candidates:
 
     def _walk(self, folder: Path) -> Iterator[Found]:
         problems: list[str] = []
-        yield from sweep(folder, problems)
+        yield from self._until_abandoned(sweep(folder, problems))
         for problem in problems:
             log.warning(Event.FILE_IGNORED, reason=problem)
+
+    def _until_abandoned(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """The items, until the daemon stops: there may be a million. What is left out, the next start finds."""
+        return takewhile(lambda _: not self._abandoned, items)
 
     def _look_through(self, folder: Path, now: float, *, moved: bool) -> None:
         for found in self._walk(folder):

@@ -102,6 +102,7 @@ class Intake:
     def stop(self) -> None:
         """Claim nothing more; returns when the thread has ended, if it was ever started."""
         self._stopping.set()
+        self._candidates.abandon()
         self._words.put(None)
         if self._thread.ident is not None:
             self._thread.join()
@@ -162,7 +163,7 @@ class Intake:
             finally:
                 self._busy.set()
             yield word
-        while not self._words.empty():
+        while not self._words.empty() and not self._stopping.is_set():
             yield self._words.get()
 
     def _patience(self) -> float:

@@ -97,7 +97,9 @@ class IntakeLedger:
 
     def open_claims(self) -> list[OpenClaim]:
         """Claims that a crash left between intent and confirmation, oldest first."""
-        batches = self._store.rows("SELECT * FROM batches WHERE state = 'claiming' ORDER BY batch_id")
+        batches = self._store.rows(
+            "SELECT * FROM batches WHERE state IN ('claiming', 'open') AND state = 'claiming' ORDER BY +batch_id"
+        )  # by the index of unfinished ones: there may be 100,000 that are done
         return [
             OpenClaim(
                 batch["batch_id"],

@@ -80,3 +80,33 @@ def test_in_all_no_more_is_known_than_the_limit_says(tmp_path: Path, candidates:
         drop(tmp_path, table, *(f"{number}.csv" for number in range(8)))
     candidates.sweep(0.0)
     assert candidates.count == 15
+
+
+@pytest.mark.parametrize("told_of", ["sweep", "folder", "hints"])
+def test_a_daemon_that_stops_does_not_look_a_flood_through(tmp_path: Path, told_of: str) -> None:
+    looked_at: list[Path] = []
+
+    def known(path: Path, _size: int, _mtime_ns: int) -> None:
+        looked_at.append(path)
+        if len(looked_at) == 3:
+            flooded.abandon()
+
+    flooded = Candidates(
+        tmp_path / "landing",
+        rules=lambda _: LandingRules(settle=3600),
+        route=lambda _: None,
+        settle=3600,
+        known=known,
+        incomplete_wait=0,
+    )
+    paths = drop(tmp_path, "flooded", *(f"{number}.csv" for number in range(40)))
+    if told_of == "sweep":
+        flooded.sweep(0.0)
+    elif told_of == "folder":
+        flooded.hint(Hint(paths[0].parent, moved=True, is_directory=True), 0.0)
+    else:
+        for path in paths[:2]:
+            flooded.hint(Hint(path, moved=False, is_directory=False), 0.0)
+        flooded.look_again(3601.0)
+    assert len(looked_at) == 3
+    assert flooded.sweep(0.0) == 0
