@@ -1,8 +1,9 @@
-"""What the next batch, a start and `status` cost, against what they cost when the root had seen nothing yet.
+"""What the next batch, a start and questions cost with a million files in the ledger, against a root that is new.
 
-`python -m bench.growth [BATCHES] [FILES]`. One batch of FILES is drained and measured against; then the ledger and the
-layer folders are filled with its likeness, BATCHES times over, under earlier ids, and the same is measured again. Last,
-100,000 files are put into landing, and a daemon is started.
+`python -m bench.growth [BATCHES] [FILES]`. One batch of FILES is drained into a young root; a copy of it is filled, ledger
+and layer folders, with the likeness of that batch under earlier ids, BATCHES times over, and never compacted. Then both are
+given the same new batches and asked the same questions in turns; medians count. Last, 100,000 files are put into landing
+of a new root, and a daemon is started.
 """
 
 import os
@@ -13,70 +14,78 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
-from bench.common import drain, keep, timed
+from bench.common import drain, keep, timed, timed_command
 from bench.data import orders, small_files
 
 ROWS = 100
 WAITING = 100_000
-NEXT = 9
-"""Batches that are measured; the median counts."""
+NEXT = 21
+"""Batches that each root is given."""
+TURNS = 3
+"""How often each is started and asked."""
 _LONG_AGO = 0x0190_0000_0000
 """A time in 2024, in the milliseconds of UUIDv7: before the real batch."""
 _LAYERS = ("staged", "bronze", "silver", "gold")
+_PATIENCE = 60.0
 _MAX_LINKS = 60_000
 """Hard links to one file; ext4 allows 65,000."""
+_AS_IT_IS = {"compaction_min_files": "0"}
+"""Settings: what is measured is not the merging of what a daemon would have merged long ago."""
 
 
 def main() -> int:
     """Run it; returns 1 when a row of a measured batch is missing."""
     batches, files = (int(word) for word in (sys.argv[1:3] or ("100000", "10")))
     with tempfile.TemporaryDirectory(prefix="medalliond-bench-") as name:
-        folder = Path(name)
-        root = folder / "root"
-        small_files(root / "landing/orders", files, ROWS)
-        drain(root)
-        first = costs(root, files, 0)
-        fill(root, batches)
-        with running(root):  # the first start writes the newest lineage files, which `fill` leaves out
+        young, old = Path(name) / "young/root", Path(name) / "old/root"
+        small_files(young / "landing/orders", files, ROWS)
+        drain(young)
+        shutil.copytree(young, old, symlinks=True)
+        fill(old, batches)
+        with running(old):  # the first start writes the newest lineage files, which `fill` leaves out
             pass
-        grown = costs(root, files, 1)
         rows = [
-            {"what": what, "first": first[what], "grown": grown[what], "ratio": grown[what] / first[what]}
-            for what in first
+            {"what": what, "young": new, "old": grown, "ratio": grown / new}
+            for what, (new, grown) in costs(young, old, files).items()
         ]
-        waiting = _start_with_files_waiting(folder / "waiting")
+        waiting = start_with_files_waiting(Path(name) / "waiting")
         rows.append(
-            {
-                "what": f"start with {WAITING:,} files in landing, s",
-                "first": waiting,
-                "grown": "",
-                "ratio": "",
-            }
+            {"what": f"start with {WAITING:,} files in landing, s", "young": waiting, "old": "", "ratio": ""}
         )
-        ledger = (root / "catalog/state.sqlite3").stat().st_size / 1e6
+        ledger = (old / "catalog/state.sqlite3").stat().st_size / 1e6
         keep("growth", rows, {"batches": batches, "files": batches * files, "ledger, MB": round(ledger)})
-        return int(not _whole(root, batches, files))
+        return int(not (_is_whole(young, 0, files) and _is_whole(old, batches, files)))
 
 
-def costs(root: Path, files: int, turn: int) -> dict[str, float]:
-    """What a start, the next batch and the questions of people cost, in seconds."""
-    outside = root.parent / "outside"
-    with running(root) as daemon:
-        ready = daemon.ready
-        hops = [_next_batch(root, outside, files, 1 + turn * NEXT + number) for number in range(NEXT)]
-    return {
-        "start to ready, s": ready,
-        "next batch, s": statistics.median(hops),
-        "status, s": timed(lambda: _ask(root, "status")),
-        "lineage TABLE, s": timed(lambda: _ask(root, "lineage", "orders")),
-        "lineage FILE, s": timed(lambda: _ask(root, "lineage", "orders-00001.csv")),
-    }
+def costs(young: Path, old: Path, files: int) -> dict[str, tuple[float, float]]:
+    """What a start, the next batch and the questions of people cost in each root, in seconds."""
+    ready, hops = _each(), _each()
+    for _ in range(TURNS):
+        for root, taken in zip((young, old), ready, strict=True):
+            with running(root, **_AS_IT_IS) as daemon:
+                taken.append(daemon.ready)
+    with running(young, **_AS_IT_IS), running(old, **_AS_IT_IS):
+        for number in range(1, NEXT + 1):
+            batch = [orders((number * files + file) * ROWS, ROWS) for file in range(files)]
+            for root, taken in zip((young, old), hops, strict=True):
+                taken.append(next_batch(root, batch, files * ROWS))
+    found = {"start to ready, s": ready, "next batch, s": hops}
+    for question in (("status",), ("lineage", "orders"), ("lineage", "orders-00001.csv")):
+        answers = found[" ".join(question) + ", s"] = _each()
+        for _ in range(TURNS):
+            for root, taken in zip((young, old), answers, strict=True):
+                taken.append(_ask(root, *question))
+    return {what: (statistics.median(new), statistics.median(grown)) for what, (new, grown) in found.items()}
+
+
+def _each() -> tuple[list[float], list[float]]:
+    return [], []
 
 
 def fill(root: Path, batches: int) -> None:
@@ -178,23 +187,27 @@ def running(root: Path, **settings: str) -> Iterator[Daemon]:
         process.wait()
 
 
-def _next_batch(root: Path, outside: Path, files: int, number: int) -> float:
-    """Seconds from the arrival of a batch of new files until it is in gold."""
+def next_batch(root: Path, batch: Sequence[pl.DataFrame], rows: int) -> float:
+    """Seconds from the arrival of a batch of new files until their `rows` rows are in gold."""
+    outside = root.parent / "outside"
     outside.mkdir(exist_ok=True)
-    paths = [outside / f"next-{number}-{file}.csv" for file in range(files)]
-    for file, path in enumerate(paths):
-        orders((number * files + file) * ROWS, ROWS).write_csv(path)
-    before = _rows(root)
-    time.sleep(0.5)  # what the batch before left to do is done
+    before = gold_rows(root)
+    paths = [outside / f"next-{before}-{number}.csv" for number in range(len(batch))]
+    for path, frame in zip(paths, batch, strict=True):
+        frame.write_csv(path)
+    time.sleep(0.3)  # what the batch before left to do is done
     began = time.perf_counter()
     for path in paths:
         path.rename(root / "landing/orders" / path.name)
-    while _rows(root) < before + files * ROWS:
+    while gold_rows(root) < before + rows:
+        if time.perf_counter() - began > _PATIENCE:
+            raise TimeoutError(f"{gold_rows(root)} rows are in gold, {before + rows} are expected")
         time.sleep(0.001)
     return time.perf_counter() - began
 
 
-def _rows(root: Path) -> int:
+def gold_rows(root: Path) -> int:
+    """Rows in gold of the table `orders`, by the ledger."""
     connection = sqlite3.connect(f"file:{root}/catalog/state.sqlite3?mode=ro", uri=True)
     (rows,) = connection.execute(
         "SELECT rows FROM layers WHERE table_name = 'orders' AND layer = 'gold'"
@@ -203,12 +216,13 @@ def _rows(root: Path) -> int:
     return int(rows)
 
 
-def _ask(root: Path, *words: str) -> None:
-    command = [sys.executable, "-m", "daemon", *words, "--root", str(root)]
-    subprocess.run(command, check=True, capture_output=True)
+def _ask(root: Path, *words: str) -> float:
+    """Seconds that a command takes."""
+    return timed_command("-m", "daemon", *words, "--root", str(root))
 
 
-def _start_with_files_waiting(root: Path) -> float:
+def start_with_files_waiting(root: Path) -> float:
+    """Seconds from the start of a daemon to ready, beside a flood in landing."""
     landing = root / "landing/orders"
     landing.mkdir(parents=True)
     for number in range(WAITING):
@@ -217,18 +231,11 @@ def _start_with_files_waiting(root: Path) -> float:
         return daemon.ready
 
 
-def _whole(root: Path, batches: int, files: int) -> bool:
-    """Whether gold holds the rows of the first batch, of its likenesses and of those that were measured."""
-    gold = root / "data/gold/main/orders"
-    paths = sorted(gold.glob("*.parquet"))
-    rows = sum(
-        pl.scan_parquet(paths[first : first + 1000], missing_columns="insert")
-        .select(pl.len())
-        .collect()
-        .item()
-        for first in range(0, len(paths), 1000)
-    )
-    return bool(rows == (batches + 1 + 2 * NEXT) * files * ROWS)
+def _is_whole(root: Path, batches: int, files: int) -> bool:
+    """Whether gold has a file of every batch, and every row of the first and the measured ones once."""
+    paths = sorted((root / "data/gold/main/orders").glob("*.parquet"))
+    ids = pl.scan_parquet(paths[batches:]).select("id").collect()["id"]
+    return ids.n_unique() == len(ids) == (1 + NEXT) * files * ROWS
 
 
 if __name__ == "__main__":

@@ -54,6 +54,10 @@ class Layout:
         mark = f".g{generation}" if key.is_shadow else ""
         return self.quarantine(key) / f"{batch_id}-{layer}{mark}.parquet"
 
+    def key_index(self, key: TableKey) -> Path:
+        """Return the folder of what tells in which files of a table's silver a key is not; derived, may be deleted."""
+        return self.data / ".index" / key.domain / key.real.table
+
     def undone(self, key: TableKey) -> Path:
         """Where the rows of a table's deliveries lie that were taken back, until they are wanted again."""
         return self.data / ".undone" / key.domain / key.real.table

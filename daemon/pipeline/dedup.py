@@ -15,6 +15,7 @@ import polars as pl
 
 from daemon.catalog.contract import DedupRules
 from daemon.catalog.promotion import LayerFile
+from daemon.pipeline.key_index import KeyIndex
 from daemon.pipeline.provenance import BATCH_ID
 from daemon.pipeline.writing import OURS
 
@@ -29,17 +30,14 @@ _WINS_KEY = f"{OURS}wins"
 class Published:
     """The table's rows in silver before this batch: `files` in `folder`, its present generation.
 
-    `next_generation` is the number of the one to build when some of them must be rewritten.
+    `next_generation` is the number of the one to build when some of them must be rewritten; `index` is the folder of what
+    tells where keys are not.
     """
 
     folder: Path
     files: tuple[LayerFile, ...]
     next_generation: int
-
-    @property
-    def paths(self) -> list[Path]:
-        """The files to scan."""
-        return [self.folder / file.name for file in self.files]
+    index: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +77,19 @@ def _winning(rows: pl.LazyFrame, rule: DedupRules) -> pl.DataFrame:
 def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Losers:
     """Settle the keys that a batch (each key once) shares with published rows.
 
-    Only key columns are read, only of row groups that may hold one of the batch's keys, and of the published rows only
-    those with one of them are kept.
+    Only key columns are read, only of files and row groups that may hold one of the batch's keys, and of the published
+    rows only those with one of them are kept.
     """
-    if not published.files:
-        return Losers()
     keys = list(rule.keys)
+    index = KeyIndex.of(published.index, batch, keys)
+    files = index.suspects(batch, published.folder, published.files) if index else published.files
+    if not files:
+        return Losers()
     wanted = list(dict.fromkeys((*keys, *rule.order_by, BATCH_ID)))
     theirs = pl.scan_parquet(
-        published.paths,
+        [published.folder / file.name for file in files],
         glob=False,
+        schema=pl.read_parquet_schema(published.folder / published.files[0].name),
         missing_columns="insert",
         extra_columns="ignore",
     )

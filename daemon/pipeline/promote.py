@@ -160,7 +160,7 @@ class _Promotion:
         folder = self._layout.generation(Layer.SILVER, task.key, task.generation)
         rule = contract.silver.dedup
         published = (
-            Published(folder, task.published, task.next_generation)
+            Published(folder, task.published, task.next_generation, self._layout.key_index(task.key))
             if rule is not None and rule.across_batches
             else None
         )

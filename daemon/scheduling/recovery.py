@@ -99,5 +99,6 @@ def _side_folders(ledger: Ledger, layout: Layout) -> Iterator[Path]:
     yield layout.tables
     yield from layout.data.glob("quarantine/*/*")
     yield from layout.data.glob(".undone/*/*")
+    yield from layout.data.glob(".index/*/*")
     for folder in ledger.rest.dropped_in():
         yield layout.root / folder / RECEIPTS

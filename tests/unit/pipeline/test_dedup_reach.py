@@ -18,7 +18,7 @@ def published(folder: Path, *columns: list[object]) -> Published:
         frame = pl.DataFrame({"key": values, "other": range(len(values)), "_batch_id": f"b{number}"})
         frame.write_parquet(folder / name, row_group_size=2)
         files.append(LayerFile(f"b{number}", name, len(values), 1, ""))
-    return Published(folder, tuple(files), 2)
+    return Published(folder, tuple(files), 2, folder / "index")
 
 
 @pytest.mark.parametrize(
