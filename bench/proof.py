@@ -15,7 +15,7 @@ import polars as pl
 
 from bench.common import keep, timed
 from daemon.catalog.contract import ReaderOptions
-from daemon.lake.beside import beside
+from daemon.lake.parquet import write_parquet
 from daemon.readers import Source, read_delivery
 
 ROWS = 1_500_000
@@ -92,8 +92,7 @@ def proved(path: Path, work: Path) -> None:
     with tempfile.TemporaryDirectory(dir=work) as scratch:
         delivery = read_delivery([Source("x", path)], ReaderOptions(), Path(scratch))
         (frame,) = delivery.frames
-        with beside(delivery.look):
-            frame.sink_parquet(target, compression="zstd", compression_level=1)
+        write_parquet(frame, target, statistics=False)
         if delivery.unproved(pl.scan_parquet(target)) or not delivery.proofs:
             raise RuntimeError(f"{path.name} is not read on the fast path: {delivery.notes}")
 

@@ -52,10 +52,13 @@ _FAITHFUL: Final = frozenset(
 class PendingParquet:
     """A file on its way to `final`; until `publish`, readers see nothing of it."""
 
-    def __init__(self, final: Path, temporary: Path, mode: int | None = None) -> None:
+    def __init__(
+        self, final: Path, temporary: Path, mode: int | None = None, *, statistics: bool = True
+    ) -> None:
         self.final = final
         self.temporary = temporary
         self._mode = mode
+        self._statistics = statistics
         self._held: pl.DataFrame | None = None
 
     def sink(self, lf: pl.LazyFrame, *, hold: bool = False) -> int:
@@ -82,16 +85,16 @@ class PendingParquet:
         `labels`: one row, whose columns replace their namesakes.
         """
         with self._blaming():
-            relabel(source, self.temporary, labels, _write)
+            relabel(source, self.temporary, labels, write_parquet)
             return count_rows(self.temporary)
 
     def _written(self, path: Path, lf: pl.LazyFrame, *, hold: bool) -> tuple[pl.DataFrame | None, int]:
         with self._blaming():
             if not hold:
-                _write(lf, path)
+                write_parquet(lf, path, statistics=self._statistics)
                 return None, count_rows(path)
             held = lf.collect(engine="in-memory")
-            _write(held.lazy(), path)
+            write_parquet(held.lazy(), path, statistics=self._statistics)
         # what may not come back from the file as it is here is read from the file, as it would be later
         return held if all(kind.base_type() in _FAITHFUL for kind in held.dtypes) else None, held.height
 
@@ -129,9 +132,12 @@ class PendingParquet:
         return facts
 
 
-def _write(lf: pl.LazyFrame, path: Path) -> None:
+def write_parquet(lf: pl.LazyFrame, path: Path, *, statistics: bool = True) -> None:
+    """Write `lf` as every layer file is written. `statistics`: with the least and the greatest value of a row group."""
     # not synced here: `sync_on_close` costs the same as our own fsync, which `publish` needs anyway
-    lf.sink_parquet(path, compression="zstd", compression_level=_LEVEL, row_group_size=_GROUP)
+    lf.sink_parquet(
+        path, compression="zstd", compression_level=_LEVEL, row_group_size=_GROUP, statistics=statistics
+    )
 
 
 def layer_file(path: Path, batch_id: str, rows: int) -> LayerFile:
@@ -142,13 +148,14 @@ def layer_file(path: Path, batch_id: str, rows: int) -> LayerFile:
 
 
 @contextmanager
-def writing(final: Path, mode: int | None = None) -> Iterator[PendingParquet]:
+def writing(final: Path, mode: int | None = None, *, statistics: bool = True) -> Iterator[PendingParquet]:
     """Offer a file to be written and published within the block; without `publish` nothing is left of it.
 
-    `mode` limits the permission bits that the umask would grant.
+    `mode` limits the permission bits that the umask would grant. `statistics`, the least and greatest values of each row
+    group, are a tenth of the cost.
     """
     with temporary_beside(final) as temporary:
-        yield PendingParquet(final, temporary, mode)
+        yield PendingParquet(final, temporary, mode, statistics=statistics)
 
 
 @contextmanager

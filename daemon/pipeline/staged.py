@@ -18,7 +18,6 @@ from daemon.catalog.contract import ReaderOptions
 from daemon.catalog.names import slug
 from daemon.catalog.promotion import ClaimedFile, FileOutcome, TableKey
 from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
-from daemon.lake.beside import beside
 from daemon.lake.durable import TEMPORARY
 from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, stamp
@@ -82,7 +81,7 @@ class StagedLayer:
         known = known or Known()
         unknown = _fresh(files, digests, known.hashes)
         fresh = [file for file in unknown if file.name not in known.names]
-        with writing(place.path) as pending:
+        with writing(place.path, statistics=False) as pending:  # nobody looks for a value among texts
             delivery, counts = self._read(fresh, pending, place)
             rows = sum(counts.values())
             for file in fresh:
@@ -124,9 +123,7 @@ class StagedLayer:
                     delivery = read_delivery(_sources(files), options, Path(scratch), careful)
                     if not delivery.frames:
                         return delivery, {}
-                    with beside(delivery.look) as looked:
-                        counts = _write(delivery, pending, place)
-                    looked.result()
+                    counts = _write(delivery, pending, place)
                     doubtful = delivery.unproved(pending.rows) - careful
             except DATA_ERRORS as error:
                 if is_machine_fault(error):

@@ -3,14 +3,14 @@
 Plain data, but for `Delivery.unproved`, which compares what was written with what the fast path counted in the bytes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from daemon.readers.structure import Look
+from daemon.readers.glance import Glance
 
 SOURCE_FILE = "_source_file"
 SOURCE_ROW = "_source_row"
@@ -67,24 +67,20 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class LateProof:
-    """What proves the same of a large file, of which nothing was looked at beforehand.
+    """What proves the same of a large file, whose records were not counted beforehand: `seen` found its quotes in order.
 
-    `look` gives what its bytes show, and is told once. If that is not that all records are even, no value of the `last`
-    column may be empty, as it would be in a row that polars padded; failing that, `look_closely` tells. Nor may one be the
-    column's header, `last_header`, as it would be where the header comes again.
+    No value of the last column may be that column's header, `last_header`, as it would be where the header comes again. Nor
+    may one be empty, as in a row that polars padded, unless the delimiters tell that there is no such row.
     """
 
-    last: str
+    columns: tuple[str, ...]
+    delimiter: str
     last_header: str
-    look: Callable[[], Look]
-    look_closely: Callable[[], Look]
+    seen: Glance
 
     def holds_for(self, written: pl.LazyFrame) -> bool:
         """Whether the rows of `written`, all that came of the file, are what its bytes promise."""
-        found = self.look()
-        if found.trouble:
-            return False
-        last = pl.col(self.last)
+        last = pl.col(self.columns[-1])
         empty, again, rows = (
             written.select(
                 (last == "").any(), (last == self.last_header).any().alias("again"), pl.len().alias("rows")
@@ -92,7 +88,15 @@ class LateProof:
             .collect()
             .row(0)
         )
-        return not again and ((rows > 0 and (found.even or not empty)) or self.look_closely().even)
+        return rows > 0 and not again and (not empty or self._is_even(written, rows))
+
+    def _is_even(self, written: pl.LazyFrame, rows: int) -> bool:
+        """Whether none of the `rows` is short: polars raises on long ones, so that none can make up for another."""
+        quoted = 0
+        if self.seen.quoted and self.delimiter:
+            within = pl.col(self.columns).str.count_matches(self.delimiter, literal=True)
+            quoted = written.select(pl.sum_horizontal(within.cast(pl.Int64).sum())).collect().item()
+        return self.seen.delimiters - quoted == rows * (len(self.columns) - 1)
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,6 @@ class Delivery:
     proofs: Mapping[str, Proof | LateProof] = field(default_factory=dict)
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     size: int | None = None
-
-    def look(self) -> None:
-        """Look at the bytes of large files, as `unproved` does: it may be done beforehand, while they are read."""
-        for proof in self.proofs.values():
-            if isinstance(proof, LateProof):
-                proof.look()
 
     def unproved(self, written: pl.LazyFrame) -> frozenset[str]:
         """The sources whose fast reading is not proved to have lost or padded nothing, given what was written.

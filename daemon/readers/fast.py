@@ -5,18 +5,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache, partial
 
 import polars as pl
 
 from daemon.readers.delivery import SOURCE_FILE, SOURCE_ROW, LateProof, Proof, Source
+from daemon.readers.glance import glance
 from daemon.readers.layout import Layout
-from daemon.readers.structure import UNTOLD, glance, look, measure
+from daemon.readers.structure import measure
 
 _PATH = "__path"
 _INDEX = "__index"
 _BEFORE = "__before"
-_COUNTED_BELOW = 32 << 20
+_COUNTED_BELOW = 4 << 20
 """Files below this many bytes have their lines counted beforehand and share a scan; a larger one has its own."""
 
 
@@ -36,10 +36,7 @@ class FastScans:
         self.size = 0
 
     def offer(self, source: Source, layout: Layout, size: int) -> bool:
-        """Take `source` (of `size` bytes) if its bytes promise a clean table; False sends it to the careful reader.
-
-        At a large one is glanced; its quotes are looked at while it is read.
-        """
+        """Take `source` (of `size` bytes) if its bytes promise a clean table; False sends it to the careful reader."""
         dialect = layout.dialect
         if not dialect.plain or layout.comment or layout.surplus or layout.before or layout.lost_header:
             return False
@@ -69,20 +66,13 @@ def _counted(source: Source, layout: Layout) -> Proof | None:
 
 
 def _late(source: Source, layout: Layout) -> LateProof | None:
-    """The proof of a large file, which looks at its bytes while they are read, closely if need be; None for trouble."""
-    delimiter, quote = layout.dialect.delimiter.encode(), layout.dialect.quote.encode()
-    trouble, quoted = glance(source.path, delimiter, quote, layout.skip)
-    if trouble:
+    """The proof of a large file; None for trouble."""
+    dialect = layout.dialect
+    seen = glance(source.path, dialect.delimiter.encode(), dialect.quote.encode(), layout.skip)
+    if seen.trouble:
         return None
-    header = (layout.original_header or layout.columns)[-1] if layout.header else "\0"
-    width = len(layout.columns)
-    looking = partial(look, source.path, delimiter, quote, layout.skip, width)
-    return LateProof(
-        layout.columns[-1],
-        header,
-        cache(partial(looking, closely=False)) if quoted else lambda: UNTOLD,
-        partial(looking, closely=True),
-    )
+    last_header = (layout.original_header or layout.columns)[-1] if layout.header else "\0"
+    return LateProof(layout.columns, dialect.delimiter, last_header, seen)
 
 
 def _scan(group: _Group) -> pl.LazyFrame:
