@@ -95,9 +95,12 @@ class Service:
             report(progress)
             if progress != before:
                 moved_at, before = time.monotonic(), progress
+            nothing_to_take = (
+                parts.intake.is_idle
+            )  # looked at first: what is claimed after that is found to be the chain's
             if not parts.chain.is_idle or parts.retries_soon():
                 moved_at = time.monotonic()
-            elif parts.intake.is_idle or time.monotonic() - moved_at > patience:
+            elif nothing_to_take or time.monotonic() - moved_at > patience:
                 return
 
     @contextmanager

@@ -8,7 +8,6 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -49,8 +48,6 @@ class Claims:
     def __init__(self, ledger: IntakeLedger, layout: Layout) -> None:
         self._ledger = ledger
         self._layout = layout
-        self._doubtful: set[str] = set()
-        """Batches whose claimed folder could not be synced."""
 
     def claim(self, key: TableKey, files: Sequence[ReadyFile], now: datetime) -> str | None:
         """Claim `files` as one batch and return its id; None when none of them was left to claim.
@@ -77,10 +74,8 @@ class Claims:
         """
         claims = self._ledger.open_claims()
         for claim in claims:
-            if claim.batch_id in self._doubtful:
-                self._claim_anew(claim, now)
-            else:
-                self._confirm(claim, now)
+            self._claim_anew(claim, now)
+            self._confirm(claim, now)
             log.info(
                 Event.CLAIM_RECOVERED, domain=claim.key.domain, table=claim.key.table, batch_id=claim.batch_id
             )
@@ -123,23 +118,24 @@ class Claims:
         return batch_id
 
     def _claim_anew(self, claim: OpenClaim, now: datetime) -> None:
-        """Take the files of a claim whose folder could not be synced into another folder.
+        """Take what a claim has got into another folder: a sync of the first may have failed.
 
-        A sync that succeeds after one that failed proves nothing of the names that were there before.
+        One that succeeds after that proves nothing of the names that were there before.
         """
         root, batch_id = self._layout.root, new_id()
         folder = self._layout.claimed(batch_id)
+        taken = [intent for intent in claim.intents if os.path.lexists(root / intent.claimed_path)]
+        if not taken:
+            return
         intents = tuple(
             replace(intent, claimed_path=(folder / intent.claimed_path.name).relative_to(root))
-            for intent in claim.intents
+            for intent in taken
         )
         self._ledger.intend(batch_id, claim.key, intents, now)
         folder.mkdir()
-        for old, new in zip(claim.intents, intents, strict=True):
-            with suppress(FileNotFoundError):
-                (root / old.claimed_path).rename(root / new.claimed_path)
+        for old, new in zip(taken, intents, strict=True):
+            (root / old.claimed_path).rename(root / new.claimed_path)
         self._confirm(OpenClaim(batch_id, claim.key, intents), now)
-        self._confirm(claim, now)
 
     def _confirm(self, claim: OpenClaim, now: datetime) -> str | None:
         """Tell the ledger which files are ours: those in the claimed folder. Raises FileNotFoundError without a landing."""
@@ -157,10 +153,8 @@ class Claims:
                 continue
             sizes[ordinal] = (found.st_size, found.st_mtime_ns)
         if sizes:
-            self._doubtful.add(claim.batch_id)
             sync_directory(folder)
             sync_directory(folder.parent)
-        self._doubtful.discard(claim.batch_id)
         if not self._ledger.confirm(claim.batch_id, sizes, new_id(), now):
             if folder.exists():
                 folder.rmdir()

@@ -29,34 +29,39 @@ _NEEDED = {"no_memory_limit": ["one_line.csv.gz"], "follows_links": []}
 
 def besiege(plan: Plan, report: Report) -> None:
     """Send it all to a daemon, and account for it."""
-    from torture.bombs import put_oddities
+    from torture.bombs import EARLY, LATE, Oddities, put_oddities
 
     world = World(plan.work, plan.breakage)
     landing = world.root / "landing"
-    odd = put_oddities(landing, world.outside)
+    odd = Oddities()
+    put_oddities(odd, landing, world.outside, EARLY)
     files = _files(plan)
     for name, content in files.items():
         path = landing / name
         path.parent.mkdir(exist_ok=True)
         (world.outside / "arriving").write_bytes(content)
         (world.outside / "arriving").rename(path)
-    report.planned += len(files) + len(odd.tokens) + len(odd.irregular)
     settings = {
         "worker_memory": str(_MEMORY),
         "worker_timeout": "30",
         "retry_base": "0.1",
         "incomplete_wait": "5",
     }
-    with (plan.work / "daemon.log").open("wb") as log:
+    said = plan.work / "daemon.log"
+    with said.open("wb") as log:
         daemon = subprocess.Popen(
             world.command("run"), env=world.environment(**settings), stdout=log, stderr=subprocess.STDOUT
         )
         watch = _Watch(daemon.pid)
         watch.start()
+        while b"daemon_ready" not in said.read_bytes() and daemon.poll() is None:
+            time.sleep(0.05)
+        put_oddities(odd, landing, world.outside, LATE)
         with _swapping(landing, world.outside / "secret.csv"):
             left = _rest(daemon, landing, set(odd.irregular), _PATIENCE * (6 if plan.n >= _LARGE else 1))
         watch.stop()
         _stop(daemon, report)
+    report.planned += len(files) + len(odd.tokens) + len(odd.irregular)
     if left:
         report.hands += 1
         report.findings.append(f"still waiting after {_PATIENCE:g} s: {left[:5]}")
@@ -69,7 +74,7 @@ def besiege(plan: Plan, report: Report) -> None:
     report.fired += len(odd.irregular) - len(gone)
     if gone:
         report.findings.append(f"not left where it was: {gone[:5]}")
-    if not (world.outside / "hard.csv").exists() or not (world.outside / "secret.csv").exists():
+    if not all(path.exists() for path in odd.kept):
         report.findings.append("a file outside landing is gone")
     for socket in odd.sockets:
         socket.close()
@@ -126,7 +131,7 @@ class _swapping:  # noqa: N801 - used as a function
     """While the block runs a sender changes a file into a link to a secret and back, as fast as it can."""
 
     def __init__(self, landing: Path, secret: Path) -> None:
-        self._path, self._secret = landing / "odd" / "swap.csv", secret
+        self._path, self._secret = landing / "late" / "swap.csv", secret
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._swap)
 

@@ -110,11 +110,18 @@ def _entities() -> bytes:
     return zipped({**parts, "xl/styles.xml": styles.encode()})
 
 
+EARLY, LATE = "EARLY", "LATE"
+
+
 @dataclass
 class Oddities:
-    """What was put into landing: tokens of regular files, and entries that must stay where they are."""
+    """What was put into landing: tokens of regular files, and entries that must stay where they are.
+
+    `kept` are files outside it that must be there ever after.
+    """
 
     tokens: list[str] = field(default_factory=list)
+    kept: list[Path] = field(default_factory=list)
     irregular: dict[Path, int] = field(default_factory=dict)
     sockets: list[socket.socket] = field(default_factory=list)
 
@@ -147,16 +154,20 @@ _NAMES = (
 )
 
 
-def put_oddities(landing: Path, outside: Path) -> Oddities:
-    """Put links, pipes, a socket, devices and regular files of odd names into `landing`; `outside` holds secrets."""
-    odd = Oddities()
+def put_oddities(odd: Oddities, landing: Path, outside: Path, when: str) -> None:
+    """Put links, pipes, a socket, devices and regular files of odd names into `landing`; `outside` holds secrets.
+
+    `when`: EARLY ones are for a daemon's sweep to find, LATE ones are told of by events.
+    """
     outside.mkdir(exist_ok=True)
     (outside / "secret.csv").write_text(f"key,note\n{SECRET},of the secret\n{SECRET},again\n")
-    folder = landing / "odd"
+    folder = landing / when.lower()
     folder.mkdir(parents=True)
     for number, name in enumerate(_NAMES):
-        for here in (folder, landing):  # in the folder of a table, and as a table of its own
-            token = f"K{number:05X}{'0DD0A' if here == folder else '0DD0B'}"
+        for here in (
+            (folder, landing) if when == EARLY else (folder,)
+        ):  # in the folder of a table, and as one of its own
+            token = f"K{number:05X}{'0DD0' if here == folder else '0DDB'}{when[0]}"
             (outside / "arriving").write_text(f"key,note\n{token},of {number}\n{token[:-1]}C,also\n")
             path = here / os.fsdecode(name)
             (outside / "arriving").rename(path)
@@ -164,10 +175,12 @@ def put_oddities(landing: Path, outside: Path) -> Oddities:
                 odd.irregular[path] = stat.S_IFREG  # hidden names are never taken
             else:
                 odd.tokens.append(token)
-    linked = outside / "hard.csv"
-    linked.write_text("key,note\nKAAAA00001A,hard\nKAAAA00001B,link\n")
+    linked = outside / f"hard-{when}.csv"
+    tokens = [f"KAAAA0000{when[0]}{number}" for number in "12"]
+    linked.write_text(f"key,note\n{tokens[0]},hard\n{tokens[1]},link\n")
     os.link(linked, folder / "hard.csv")
-    odd.tokens += ["KAAAA00001A", "KAAAA00001B"]
+    odd.tokens += tokens
+    odd.kept += [linked, outside / "secret.csv"]
     for link, target in {
         "link.csv": outside / "secret.csv",
         "relative.csv": Path("../../../outside/secret.csv"),
@@ -176,7 +189,7 @@ def put_oddities(landing: Path, outside: Path) -> Oddities:
         "nowhere.csv": outside / "nothing",
         "device.csv": Path("/dev/zero"),
     }.items():
-        for here in (folder, landing):
+        for here in (folder, landing) if when == EARLY else (folder,):
             (here / link).symlink_to(target)
             odd.irregular[here / link] = stat.S_IFLNK
     os.mkfifo(folder / "pipe.csv")
@@ -193,4 +206,3 @@ def put_oddities(landing: Path, outside: Path) -> Oddities:
     with suppress(PermissionError):
         os.mknod(folder / "zero.csv", stat.S_IFCHR | 0o666, os.makedev(1, 5))
         odd.irregular[folder / "zero.csv"] = stat.S_IFCHR
-    return odd

@@ -33,6 +33,65 @@ def ledger_not_synced() -> None:
     sqlite3.connect = partial(sqlite3.connect, factory=Hasty)  # type: ignore[assignment]  # a broken build is meant
 
 
+def ledger_before_data() -> None:
+    """The ledger speaks of files that are not written yet; then they are, piece by piece."""
+    from daemon.catalog.ledger.outcomes import OutcomeLedger
+    from daemon.lake.layout import Layout
+
+    commit = OutcomeLedger.commit
+
+    def early(self: OutcomeLedger, task: Any, outcome: Any, *words: Any) -> Any:
+        folder = Layout(task.root).generation(task.target, task.key, outcome.generation)
+        paths = [folder / item.layer_file.name for item in outcome.items if item.layer_file]
+        contents = {path: path.read_bytes() for path in paths}
+        for path in paths:
+            path.unlink()
+        try:
+            return commit(self, task, outcome, *words)
+        finally:
+            for path, content in contents.items():
+                with path.open("wb", buffering=0) as file:
+                    for begin in range(0, len(content), 64):
+                        file.write(content[begin : begin + 64])
+
+    OutcomeLedger.commit = early  # type: ignore[assignment,method-assign]  # a broken build is meant
+
+
+def at_rest_before_it_is_moved() -> None:
+    """A dropped file is written down to lie where it is about to be moved."""
+    from daemon.catalog.ledger.rest import RestLedger
+    from daemon.lake.archive import move_all
+    from daemon.scheduling import rest
+
+    at_rest = RestLedger.at_rest
+    planned: list[tuple[Any, bool]] = []
+
+    def later(moves: Any, *, private: bool = True) -> None:
+        planned.append((moves, private))
+
+    def early(self: RestLedger, file_ids: Any) -> None:
+        at_rest(self, file_ids)
+        while planned:
+            moves, private = planned.pop()
+            move_all(moves, private=private)
+
+    vars(rest)["move_all"] = later
+    RestLedger.at_rest = early  # type: ignore[method-assign]  # a broken build is meant
+
+
+def syncs_again() -> None:
+    """A sync that fails is tried again, and trusted."""
+    fsync = os.fsync
+
+    def stubborn(descriptor: int) -> None:
+        try:
+            fsync(descriptor)
+        except OSError:
+            fsync(descriptor)
+
+    os.fsync = stubborn  # type: ignore[assignment]  # a broken build is meant
+
+
 def no_memory_limit() -> None:
     """A worker may hold as much as it likes."""
     from daemon.scheduling import memory
@@ -69,6 +128,9 @@ BREAKAGES: dict[str, Callable[[], None]] = {
         no_directory_sync,
         no_file_sync,
         ledger_not_synced,
+        ledger_before_data,
+        at_rest_before_it_is_moved,
+        syncs_again,
         no_memory_limit,
         follows_links,
         panics_unexplained,

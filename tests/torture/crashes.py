@@ -11,7 +11,7 @@ from pathlib import Path
 from torture import shim
 from torture.campaign import Campaign, Plan, Report
 from torture.lanes import Lane, Lanes
-from torture.life import SETUP
+from torture.life import LEFT_FOR_LATER, SETUP
 from torture.warm import Warm
 from torture.world import World
 
@@ -62,7 +62,7 @@ def _live(lane: Lane, seed: int, kills: int, plan: Plan) -> Cut:
     """One root: files arrive, the daemon starts and is killed, again and again."""
     chance = random.Random(seed)
     world = World(lane.root.parent / f"world{seed}", plan.breakage)
-    setup = SETUP | ({"TORTURE_BREAKAGE": plan.breakage} if plan.breakage else {})
+    setup = SETUP | ({"TORTURE_BREAKAGE": plan.breakage, **LEFT_FOR_LATER} if plan.breakage else {})
     cut = Cut()
     for kill in range(kills):
         if chance.random() < 0.6:  # else it is killed again while it recovers
@@ -109,5 +109,6 @@ CAMPAIGN = Campaign(
     run,
     short=10,
     long=5000,
+    teeth={"ledger_before_data": 20},
     missing=shim.missing,
 )

@@ -4,6 +4,7 @@ import errno
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice, zip_longest
 from pathlib import PurePath
 
 from torture import shim
@@ -63,7 +64,7 @@ def run(plan: Plan) -> Report:
     with Lanes(plan.work) as lanes:
         lives = lanes.spread(lambda lane, scene: Life.prepare(scene, lane.warm, plan.work, lane.root), SCENES)
         refusals = list(_refusals(lanes, lives))
-        chosen = refusals if plan.n >= len(refusals) else chance.sample(refusals, plan.n)
+        chosen = list(islice(_in_turn(chance.sample(refusals, len(refusals))), plan.n))
         done = lanes.spread(lambda lane, refusal: _refuse(lane, refusal, plan), chosen)
     report = Report(planned=len(done), figures={"possible": f"{len(refusals):,}"})
     for one in done:
@@ -88,6 +89,15 @@ def _refusals(lanes: Lanes, lives: Iterable[Life]) -> Iterator[Refusal]:
             for number in range(1, count + 1):
                 for error in errors:
                     yield Refusal(life, kind, number, error, lasting=(number + error) % 4 == 0)
+
+
+def _in_turn(refusals: Iterable[Refusal]) -> Iterator[Refusal]:
+    """Each kind of call in turn, first with errors that come once, then with those that last."""
+    groups: dict[tuple[bool, Calls], list[Refusal]] = {}
+    for refusal in refusals:
+        groups.setdefault((refusal.lasting, refusal.kind), []).append(refusal)
+    for turn in zip_longest(*(groups[group] for group in sorted(groups))):
+        yield from (refusal for refusal in turn if refusal is not None)
 
 
 def _refuse(lane: Lane, refusal: Refusal, plan: Plan) -> Refused:
@@ -145,5 +155,6 @@ CAMPAIGN = Campaign(
     run,
     short=12,
     long=2000,
+    teeth={"syncs_again": 11},
     missing=shim.missing,
 )

@@ -5,12 +5,16 @@ is made, files are claimed, set aside, found to be duplicates, replaced and undo
 model is made anew, generations go, and a crash is recovered from.
 """
 
+import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +35,9 @@ SETUP = {
     "MEDALLIOND_LOG_FORMAT": "json",
 }
 """Short waits, and the grace of old generations over at once, so that their removal is part of every run."""
+
+MEANWHILE = "TORTURE_MEANWHILE"
+"""The environment says what happens at one of the fail-points (points.py), once."""
 
 LEFT_FOR_LATER = {"MEDALLIOND_RETRY_BASE": "20"}
 """A first wait so long that a drain does not stay for it."""
@@ -61,7 +68,8 @@ model:
 class Scene:
     """A root before a run, how it was made, and the run: a command, a fault that belongs to it, more of its environment.
 
-    `failing`: something is left that fails, by itself, so that a drain says 3.
+    `meanwhile`: what else happens in it (a name of `corners.MEANWHILE`). `failing`: something is left that fails, by
+    itself, so that a drain says 3. `until`: when a `run` is asked to stop.
     """
 
     name: str
@@ -69,7 +77,9 @@ class Scene:
     words: tuple[str, ...] = ("drain",)
     fault: Fault = NO_FAULT
     setup: Mapping[str, str] = field(default_factory=dict)
+    meanwhile: str = ""
     failing: bool = False
+    until: Callable[[Path], bool] | None = None
 
 
 @dataclass(slots=True)
@@ -120,8 +130,14 @@ class Life:
 
     def run(self, warm: Warm, root: Path, setup: Mapping[str, str] | None = None) -> int:
         """The scene's run, with the fault that belongs to it, and returns its exit status."""
-        whole = {**SETUP, **self.scene.setup, **(setup or {})}
-        return warm.run(root, self.scene.words, setup=whole, fault=self.scene.fault)
+        scene = self.scene
+        return warm.run(
+            root,
+            scene.words,
+            setup={**SETUP, **scene.setup, MEANWHILE: scene.meanwhile, **(setup or {})},
+            fault=scene.fault,
+            meanwhile=stopping(root, scene.until) if scene.until else lambda _: None,
+        )
 
     def expect(self, status: int, warm: Warm) -> None:
         """A drain that nobody harms ends as the scene says, or the campaign itself is wrong."""
@@ -150,6 +166,19 @@ class Life:
             outcome.findings.append(f"{what}: lost {outcome.lost[:3]}, too many {outcome.doubled[:3]}")
         outcome.findings += [f"{what}: {problem}" for problem in found["problems"]]
         return outcome
+
+
+def stopping(root: Path, until: Callable[[Path], bool]) -> Callable[[int], None]:
+    """What asks a daemon, by its id, to stop as soon as something is true of its root."""
+
+    def stop(pid: int) -> None:
+        with suppress(ProcessLookupError):  # it was killed meanwhile
+            while not until(root):
+                time.sleep(0.02)
+                os.kill(pid, 0)
+            os.kill(pid, signal.SIGTERM)
+
+    return stop
 
 
 def expect(status: int, warm: Warm, wanted: int = 0) -> None:
@@ -296,7 +325,7 @@ def ask(root: Path, act: str, table: str = "orders", **what: Any) -> None:
 
 def looked_up(root: Path, sql: str) -> list[Any]:
     """The first column of what the ledger answers."""
-    connection = sqlite3.connect(root / "catalog/state.sqlite3")
+    connection = sqlite3.connect(f"{(root / 'catalog/state.sqlite3').as_uri()}?mode=ro", uri=True)
     rows = connection.execute(sql).fetchall()
     connection.close()
     return [row[0] for row in rows]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torture import shim
 from torture.campaign import Campaign, Plan, Report
 from torture.lanes import Lane, Lanes
-from torture.life import SCENES, SETUP, Life, Outcome, expect
+from torture.life import LEFT_FOR_LATER, SCENES, SETUP, Life, Outcome, expect
 from torture.shim import NO_FAULT, Action, Call, Calls, Fault, Roles
 
 _AGAIN = 9
@@ -78,7 +78,7 @@ def _points(lanes: Lanes, lives: Iterable[Life]) -> Iterator[Point]:
 
 def _kill(lane: Lane, point: Point, plan: Plan) -> Killed:
     """Kill one run, restart, judge. A kill of a restart counts as planned where the restart came so far."""
-    setup = SETUP | ({"TORTURE_BREAKAGE": plan.breakage} if plan.breakage else {})
+    setup = SETUP | ({"TORTURE_BREAKAGE": plan.breakage, **LEFT_FOR_LATER} if plan.breakage else {})
     chance = random.Random(f"{plan.seed} {point.life.scene.name} {point.action} {point.target}")
     root, name = point.life.begin(lane.root), point.life.scene.name
     roles = Roles.WORKER if point.action is Action.KILL_CALLER else Roles.ALL
@@ -116,5 +116,6 @@ CAMPAIGN = Campaign(
     run,
     short=8,
     long=5000,
+    teeth={"ledger_before_data": 12},
     missing=shim.missing,
 )

@@ -190,11 +190,13 @@ def _live(request: Mapping[str, Any]) -> None:
         for old, new in ((nothing, 0), (log, 1), (log, 2)):
             os.dup2(old, new)
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a descriptor
-        os.environ.update(request["setup"])
         if breakage := request["setup"].get("TORTURE_BREAKAGE"):
-            from torture import broken
+            from torture import (
+                broken,
+            )  # before the environment names one, or it breaks what imports it as well
 
             broken.BREAKAGES[breakage]()
+        os.environ.update(request["setup"])
         status = _act(request)
     except SystemExit as error:
         status = error.code if isinstance(error.code, int) else 1

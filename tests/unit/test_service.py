@@ -1,0 +1,47 @@
+"""The service's own decisions, over parts that do as the test says."""
+
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+from daemon.parts import Parts, WorkProgress
+from daemon.service import Service
+from daemon.settings import Settings
+
+
+class _Intake:
+    in_landing = 1
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.in_landing
+
+
+class _Chain:
+    """Takes what is in landing just after it was looked at, and has done it by the next look but one."""
+
+    def __init__(self, intake: _Intake) -> None:
+        self._intake = intake
+        self.to_do = 0
+
+    @property
+    def is_idle(self) -> bool:
+        was_idle = not self.to_do
+        self.to_do = self._intake.in_landing or max(0, self.to_do - 1)
+        self._intake.in_landing = 0
+        return was_idle
+
+
+def test_a_drain_does_not_end_between_a_claim_and_what_follows_from_it(tmp_path: Path) -> None:
+    intake = _Intake()
+    chain = _Chain(intake)
+    parts = SimpleNamespace(
+        intake=intake,
+        chain=chain,
+        jobs=SimpleNamespace(follow_clock=timedelta),
+        progress=lambda: WorkProgress(0, 0, 0, 0),
+        retries_soon=lambda: False,
+    )
+    Service(Settings(root=tmp_path))._watch_drain(cast("Parts", parts), lambda _: None)
+    assert not chain.to_do
