@@ -1,11 +1,16 @@
 """The names of everything the daemon logs, with fields and meaning: the one place that makes them up.
 
 docs/events.md is generated from here. A name is an interface that alarms are built on: added, never changed.
-Used by logs.py and by every room that logs; imports nothing of ours.
+Used by logs.py, settings.py and by every room that logs; imports nothing of ours.
 """
 
 from enum import StrEnum
-from typing import Self
+from typing import Literal, Self
+
+LogFormat = Literal["json", "console"]
+"""How log lines look."""
+LogLevel = Literal["debug", "info", "warning", "error"]
+"""The least that is logged."""
 
 
 class Event(StrEnum):

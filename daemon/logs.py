@@ -9,17 +9,14 @@ import logging
 import sys
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from daemon.errors import HaltError
-from daemon.events import Event
-
-LogFormat = Literal["json", "console"]
-LogLevel = Literal["debug", "info", "warning", "error"]
+from daemon.events import Event, LogFormat, LogLevel
 
 CELL_FIELDS: Final = ("raw", "record", "value", "values")
 """Fields that may hold what stood in a cell: left out above debug."""

@@ -18,8 +18,8 @@ from daemon.catalog.contract import Archive
 from daemon.catalog.contract_values import Duration, Rules, Size
 from daemon.catalog.key_hints import nearest
 from daemon.errors import HaltError
+from daemon.events import LogFormat, LogLevel
 from daemon.lake.room import Floor
-from daemon.logs import LogFormat, LogLevel
 
 FILE_NAME: Final = "medalliond.toml"
 PREFIX: Final = "MEDALLIOND_"

@@ -23,7 +23,7 @@ def start_worker(parent: int) -> None:
     if os.getppid() != parent:  # the parent died before the line above
         os.kill(os.getpid(), signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    import daemon.pipeline  # noqa: F401, PLC0415 - polars stays out of the parent
+    import daemon.pipeline.promote  # noqa: F401, PLC0415 - polars stays out of the parent
 
 
 def warm_up() -> None:

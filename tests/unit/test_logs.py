@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from daemon.errors import HaltError
-from daemon.events import Event
-from daemon.logs import CELL_FIELDS, LogFormat, configure
+from daemon.events import Event, LogFormat
+from daemon.logs import CELL_FIELDS, configure
 
 log = structlog.get_logger("daemon.test")
 
