@@ -17,6 +17,7 @@ from bench.common import keep, timed
 from daemon.catalog.contract import ReaderOptions
 from daemon.lake.parquet import write_parquet
 from daemon.readers import Source, read_delivery
+from daemon.readers.delivery import SOURCE_FILE
 
 ROWS = 1_500_000
 PLAIN, ONE_QUOTED, ALL_QUOTED = "plain", "one quoted field", "all quoted"
@@ -93,7 +94,9 @@ def proved(path: Path, work: Path) -> None:
         delivery = read_delivery([Source("x", path)], ReaderOptions(), Path(scratch))
         (frame,) = delivery.frames
         write_parquet(frame, target, statistics=False)
-        if delivery.unproved(pl.scan_parquet(target)) or not delivery.proofs:
+        written = pl.scan_parquet(target)
+        counts = dict(written.group_by(SOURCE_FILE).len().collect().iter_rows())
+        if delivery.unproved(written, counts) or not delivery.proofs:
             raise RuntimeError(f"{path.name} is not read on the fast path: {delivery.notes}")
 
 

@@ -51,8 +51,8 @@ class BronzeLayer:
         staged = scan(source)
         with data_errors(place), writing(place.path) as pending:
             renamed = self._renamed(self._unnested(self._fitted(staged)))
-            casts = self._casts(renamed.collect_schema())
-            missing = self._missing(renamed.collect_schema())
+            schema = renamed.collect_schema()
+            casts, missing = self._casts(schema), self._missing(schema)
             if isinstance(source, Path) and not (place.hold or casts or missing) and renamed is staged:
                 rows = pending.relabel(source, labels(place.layer, ingested_at=place.planned_at))
             else:
@@ -109,7 +109,7 @@ class BronzeLayer:
 
     def _unnested(self, staged: pl.LazyFrame) -> pl.LazyFrame:
         """Keys of JSON objects as columns of text beside their object, which stays: what is no object loses nothing."""
-        columns = staged.collect_schema().names()
+        columns = staged.collect_schema().names() if self._rules.unnest else []
         for column, keys in self._rules.unnest.items():
             if column not in columns:
                 continue
@@ -125,7 +125,7 @@ class BronzeLayer:
         return staged
 
     def _renamed(self, staged: pl.LazyFrame) -> pl.LazyFrame:
-        columns = staged.collect_schema().names()
+        columns = staged.collect_schema().names() if self._rules.rename else []
         names = {old: new for old, new in self._rules.rename.items() if old in columns}
         for old, new in names.items():
             if new in columns and new not in names:

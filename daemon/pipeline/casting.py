@@ -7,6 +7,7 @@ values) and where it does not fit; `Cast.fails` tells the two apart. No type has
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import polars as pl
 
@@ -79,6 +80,7 @@ def cast_column(column: str, dtype: pl.DataType, rule: CastRule, null_values: Se
     return Cast(column, _wanted(rule), _parsed(text, rule, target), tuple(null_values))
 
 
+@lru_cache(maxsize=1024)  # with every batch the same ones are asked for
 def learned_cast(column: str, dtype: pl.DataType, rule: CastRule) -> Cast:
     """The cast of a column whose type was learned: its values are written as that type is, so less must be looked at.
 

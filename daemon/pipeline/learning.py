@@ -7,6 +7,7 @@ rest, so that most columns of text cost nothing.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Literal
 
 import polars as pl
@@ -82,11 +83,13 @@ def learn(
     ]
     first = _answers(frame, {name: _strongest(candidates) for name, candidates in plausible.items()}, engine)
     second = _answers(frame, {name: plausible[name] - _settled(first[name]) for name in texts}, engine)
-    facts = frame.select(
-        *(_has_value(name, schema[name]).alias(f"value {name}") for name in unseen),
-        *(_is_plain(name, schema[name]).alias(f"plain {name}") for name in columns if name not in texts),
-    )
-    known_facts = facts.collect(engine=engine).row(0, named=True) if unseen else {}
+    known_facts: dict[str, bool] = {}
+    if unseen:
+        facts = frame.select(
+            *(_has_value(name, schema[name]).alias(f"value {name}") for name in unseen),
+            *(_is_plain(name, schema[name]).alias(f"plain {name}") for name in columns if name not in texts),
+        )
+        known_facts = facts.collect(engine=engine).row(0, named=True)
     found: dict[str, Candidates] = {}
     for name in columns:
         if name in unseen and not known_facts[f"value {name}"]:
@@ -166,6 +169,7 @@ def _has_value(name: str, dtype: pl.DataType) -> pl.Expr:
     return ((value.str.strip_chars() != "") if dtype == pl.String else value.is_not_null()).any()
 
 
+@lru_cache(maxsize=1024)  # to put an expression together takes as long as to try it on a thousand values
 def _holds(name: str, candidate: str) -> pl.Expr:
     """Whether every value of a column of text allows a candidate. What does not is a value only if it is not blank."""
     text = pl.col(name)

@@ -124,7 +124,7 @@ class StagedLayer:
                     if not delivery.frames:
                         return delivery, {}
                     counts = _write(delivery, pending, place)
-                    doubtful = delivery.unproved(pending.rows) - careful
+                    doubtful = delivery.unproved(pending.rows, counts) - careful
             except DATA_ERRORS as error:
                 if is_machine_fault(error):
                     raise RetryLaterError(f"{place.path}: {error}") from error

@@ -109,7 +109,6 @@ class Planner:
             contract=contract,
             source_generation=1 if target is Layer.STAGED else promotions.generation(key, target.below),
             generation=generation,
-            next_generation=promotions.next_generation(key, target),
             columns=columns if target in {Layer.STAGED, Layer.BRONZE} else TableColumns(),
         )
         if target is Layer.STAGED:
@@ -128,8 +127,11 @@ class Planner:
         if target is Layer.SILVER:
             released = self._ledger.quarantine.released(key.real, items[0].batch_id)
             task = replace(task, released=released)
-        if target is Layer.SILVER and dedup is not None and dedup.across_batches:
-            return replace(task, published=promotions.published(key, Layer.SILVER))
-        if any(item.replaces for item in items):
-            return replace(task, published=promotions.published(key, target))
+        across = target is Layer.SILVER and dedup is not None and dedup.across_batches
+        if across or any(item.replaces for item in items):
+            return replace(
+                task,
+                published=promotions.published(key, target),
+                next_generation=promotions.next_generation(key, target),
+            )
         return task

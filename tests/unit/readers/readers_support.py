@@ -73,7 +73,8 @@ def _outcome(
     delivery = read_delivery(sources, options, scratch, careful)
     try:
         table = _table(delivery)
-        doubtful = delivery.unproved(table.lazy()) if delivery.proofs else frozenset()
+        counts = dict(table["_source_file"].value_counts().iter_rows()) if delivery.proofs else {}
+        doubtful = delivery.unproved(table.lazy(), counts)
     except pl.exceptions.PolarsError:
         assert not careful
         doubtful = frozenset(source.name for source in sources)
