@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from heapq import nsmallest
-from itertools import groupby, takewhile
+from itertools import groupby
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -52,6 +52,8 @@ _HINDERED_WAIT = 30.0
 _CONTRACT_WAIT = 5.0
 """Seconds until a file is looked at again whose table's contract is broken."""
 
+_BREATH = 1000
+"""Paths that are looked at in a row, before intake may do what has come meanwhile."""
 _Item = TypeVar("_Item")
 
 
@@ -99,6 +101,7 @@ class Candidates:
         self._ignored: dict[Path, Sighting] = {}
         self._wake_at: float | None = None
         self._abandoned = False
+        self.between: Callable[[], None] = _nothing
 
     def abandon(self) -> None:
         """Look at nothing more, and end a look that is under way: the daemon stops. The one call for other threads."""
@@ -185,7 +188,12 @@ class Candidates:
 
     def _until_abandoned(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """The items, until the daemon stops: there may be a million. What is left out, the next start finds."""
-        return takewhile(lambda _: not self._abandoned, items)
+        for number, item in enumerate(items, start=1):
+            if self._abandoned:
+                return
+            yield item
+            if number % _BREATH == 0:
+                self.between()
 
     def _look_through(self, folder: Path, now: float, *, moved: bool) -> None:
         for found in self._walk(folder):
@@ -196,11 +204,12 @@ class Candidates:
         path, sighting = found.path, found.sighting
         if path in self._ready_paths or is_temporary(path.name):
             return
+        if path not in self._watched and self._is_full(path.parent):
+            self._passed_over.add(path.parent)
+            return
         known = self._known(path.relative_to(self._landing.parent), sighting.size, sighting.mtime_ns)
         if known == "kept":
             self._ignored[path] = sighting
-        elif path not in self._watched and self._is_full(path.parent):
-            self._passed_over.add(path.parent)
         else:
             watched = self._since_before(path, sighting, now, moved=moved)
             left = self._incomplete_wait - (time.time() - sighting.mtime_ns / 1e9)
@@ -222,12 +231,12 @@ class Candidates:
             marked = path.with_name(path.name.removesuffix(MARKER))
             self.hint(Hint(marked, moved=False, is_directory=False), now)
             return
-        hindrance = _hindrance(path) if stat.S_ISREG(sighting.mode) else None
-        if hindrance:
-            self._say_once(key, path, sighting, Event.FILE_IGNORED, hindrance)
-            self._watch(path, watched, now + _HINDERED_WAIT)
-            return
         try:
+            hindrance = _hindrance(path) if stat.S_ISREG(sighting.mode) else None
+            if hindrance:
+                self._say_once(key, path, sighting, Event.FILE_IGNORED, hindrance)
+                self._watch(path, watched, now + _HINDERED_WAIT)
+                return
             self._weigh(path, watched, key, rules, now)
         except FileNotFoundError:
             self._forget(path)
@@ -302,14 +311,22 @@ class Candidates:
             self._ignored[path] = sighting
 
 
+def _nothing() -> None:
+    """Nobody waits."""
+
+
 def _arrival(found: Found) -> tuple[int, Path]:
     return found.sighting.ctime_ns, found.path
 
 
 def _hindrance(path: Path) -> str | None:
-    """Why the daemon's user cannot take a file, with the way out; None when nothing is in the way."""
+    """Why the daemon's user cannot take a file, with the way out; None when nothing is in the way.
+
+    Raises FileNotFoundError.
+    """
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return f"it cannot be taken out of its folder; give the daemon's user wx on {path.parent}"
     if not os.access(path, os.R_OK):
+        path.lstat()
         return "it cannot be read; give the daemon's user r on it"
     return None

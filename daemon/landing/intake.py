@@ -60,6 +60,8 @@ class Intake:
         failed: Callable[[BaseException], None],
     ) -> None:
         self._candidates = candidates
+        self._candidates.between = self._between
+        self._is_between = False
         self._claims = claims
         self._ledger = ledger
         self._limit = limit
@@ -150,6 +152,18 @@ class Intake:
         for word in self._heard():
             if isinstance(word, Hint):
                 self._candidates.hint(word, time.monotonic())
+
+    def _between(self) -> None:
+        """While many files are looked at: what came meanwhile is heard and claimed, so that a flood holds nobody up."""
+        if self._is_between:
+            return
+        self._is_between = True
+        while not self._words.empty() and not self._stopping.is_set():
+            word = self._words.get()
+            if isinstance(word, Hint):
+                self._candidates.hint(word, time.monotonic())
+        self._claim_ready()
+        self._is_between = False
 
     def _heard(self) -> Iterator[Word]:
         try:

@@ -110,3 +110,41 @@ def test_a_daemon_that_stops_does_not_look_a_flood_through(tmp_path: Path, told_
         flooded.look_again(3601.0)
     assert len(looked_at) == 3
     assert flooded.sweep(0.0) == 0
+
+
+def test_while_a_flood_is_looked_through_what_comes_meanwhile_is_heard_and_claimed(
+    tmp_path: Path, candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_BREATH", 7)
+    flood = drop(tmp_path, "flooded", *(f"{number:02}.csv" for number in range(40)))
+    calm = drop(tmp_path, "calm", "a.csv")[0]
+    taken: list[str] = []
+
+    def between() -> None:
+        candidates.hint(Hint(flood[-1], moved=True, is_directory=False), 0.0)
+        candidates.hint(Hint(calm, moved=True, is_directory=False), 0.0)
+        for key in list(candidates.ready):
+            for name in take(candidates, key, 1):
+                (tmp_path / "landing" / key.table / name).unlink()
+                taken.append(name)
+
+    candidates.between = between
+    candidates.sweep(0.0)
+    assert taken[:2] == [flood[-1].name, "a.csv"]
+    while candidates.count or candidates.is_worth_a_sweep:
+        between()
+        candidates.sweep(0.0)
+    assert sorted(taken) == sorted(["a.csv", *(path.name for path in flood)])
+
+
+def test_a_file_that_vanishes_under_the_look_is_no_hindrance(
+    tmp_path: Path, candidates: Candidates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path,) = drop(tmp_path, "calm", "a.csv")
+
+    def gone(_path: Path, _size: int, _mtime_ns: int) -> None:
+        path.unlink()
+
+    monkeypatch.setattr(candidates, "_known", gone)
+    candidates.sweep(0.0)
+    assert candidates.count == 0
