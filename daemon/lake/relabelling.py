@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import polars as pl
 
-from daemon.lake.footers import MAGIC, Struct, footer_bytes, parse, read_footer, unparse
+from daemon.footers import MAGIC, Struct, footer_bytes, parse, read_footer, unparse
 
 Write = Callable[[pl.LazyFrame, Path], None]
 

@@ -10,6 +10,8 @@ from daemon.readers.delivery import SOURCE_FILE, SOURCE_ROW, Reading, Refusal, S
 from daemon.readers.foreign import UnreadableError, unreadable_as
 from daemon.readers.formats import Kind
 from daemon.readers.headers import column_names
+from daemon.readers.instants import in_known_zones
+from daemon.readers.parquetfiles import scan_parquet
 
 COLUMNAR = frozenset({Kind.PARQUET, Kind.ARROW, Kind.ARROW_STREAM, Kind.AVRO})
 _END = {Kind.PARQUET: b"PAR1", Kind.ARROW: b"ARROW1"}
@@ -24,7 +26,11 @@ def read_columnar(source: Source, kind: Kind, *, careful: bool) -> Reading:
     try:
         with unreadable_as(f"this {kind.value} file"):
             scan = _scan(source, kind)
-            header = tuple(scan.collect_schema())
+            schema = scan.collect_schema()
+            scan = scan.cast(
+                {name: known for name, kind in schema.items() if (known := in_known_zones(kind)) != kind}
+            )
+            header = tuple(schema)
             if careful and header:
                 scan.select(pl.all().len()).collect()
                 scan.select(pl.all().is_null().sum()).collect()
@@ -44,7 +50,7 @@ def read_columnar(source: Source, kind: Kind, *, careful: bool) -> Reading:
 
 def _scan(source: Source, kind: Kind) -> pl.LazyFrame:
     if kind is Kind.PARQUET:
-        return pl.scan_parquet(source.path, glob=False, hive_partitioning=False)
+        return scan_parquet(source.path)
     if kind is Kind.ARROW:
         return pl.scan_ipc(source.path, glob=False, hive_partitioning=False)
     if kind is Kind.ARROW_STREAM:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from daemon.lake.footers import footer_bytes, parse, read_footer
+from daemon.footers import footer_bytes, parse, read_footer
 from daemon.lake.parquet import writing
 from daemon.lake.relabelling import relabel
 

@@ -1,4 +1,4 @@
-"""The footer of a Parquet file as plain values: read, and written again. Used by lake/relabelling.
+"""The footer of a Parquet file as plain values: read, and written again. Used by lake/relabelling and readers/parquetfiles.
 
 Thrift's compact protocol without a schema: a struct is a dict of field number -> (type, value), a list a pair of element
 type and values. What is read and not touched is written as it was.
@@ -17,14 +17,19 @@ Struct = dict[int, tuple[int, Any]]
 
 
 def read_footer(path: Path) -> Struct:
-    """The file metadata of a Parquet file. Raises ValueError for one that has none, or that is encrypted."""
+    """The file metadata of a Parquet file. Raises ValueError for one that has none, or that is encrypted or damaged."""
     with path.open("rb") as file:
-        file.seek(-8, 2)
-        size, magic = unpack("<I4s", file.read(8))
-        if magic != MAGIC:
+        before = file.seek(0, 2) - 8
+        file.seek(max(0, before))
+        end = file.read()
+        size, magic = unpack("<I4s", end) if len(end) == 8 else (0, b"")  # noqa: PLR2004 - as both take
+        if magic != MAGIC or size > before:
             raise ValueError(f"{path}: no Parquet footer")
-        file.seek(-8 - size, 2)
-        return parse(file.read(size))
+        file.seek(before - size)
+        try:
+            return parse(file.read(size))
+        except RecursionError as error:
+            raise ValueError(f"{path}: values within values without end") from error
 
 
 def footer_bytes(footer: Struct) -> bytes:
@@ -34,7 +39,7 @@ def footer_bytes(footer: Struct) -> bytes:
 
 
 def parse(content: bytes) -> Struct:
-    """The struct that these bytes are."""
+    """The struct that these bytes are. Raises ValueError where they are none."""
     return _Reader(content).struct()
 
 
@@ -87,6 +92,8 @@ class _Reader:
 
     def _take(self, count: int) -> bytes:
         self._at += count
+        if self._at > len(self._content):
+            raise ValueError("a Parquet footer that ends too soon")
         return self._content[self._at - count : self._at]
 
     def _varint(self) -> int:
