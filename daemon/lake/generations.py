@@ -57,11 +57,11 @@ def build_next(  # noqa: PLR0913 - a generation is named by layer, table and num
     return new
 
 
-def later_generations(layout: Layout, layer: Layer, key: TableKey, number: int) -> list[int]:
-    """Return the generations there are above `number`."""
+def generations(layout: Layout, layer: Layer, key: TableKey) -> list[int]:
+    """Return the generations of a layer that are on disk."""
     folder = layout.generations(layer, key)
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    return sorted(int(name) for name in names if name.isdigit() and int(name) > number)
+    return sorted(int(name) for name in names if name.isdigit())
 
 
 def point_link(layout: Layout, layer: Layer, key: TableKey, number: int) -> bool:

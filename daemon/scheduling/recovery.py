@@ -6,6 +6,7 @@ Not a special path: afterwards the same chain goes on with what is unfinished.
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -15,7 +16,7 @@ from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.events import Event
 from daemon.lake.durable import remove_leftovers, remove_tree
-from daemon.lake.generations import later_generations
+from daemon.lake.generations import generations
 from daemon.lake.layout import Layout
 from daemon.lake.receipts import RECEIPTS
 from daemon.scheduling.upkeep import file_lineage, point_links
@@ -84,12 +85,18 @@ def _remove_unpublished(ledger: Ledger, layout: Layout) -> int:
     removed = 0
     published = {(totals.key, totals.layer): totals.generation for totals in ledger.views.layers()}
     being_filled = ledger.rebuilds.shadow_generations()
+    leaving = set(ledger.rest.removals(datetime.max.replace(tzinfo=UTC)))
     for folder in layout.data.glob(".generations/*/*/*"):
         layer, key = Layer(folder.parts[-3]), TableKey(*folder.parts[-2:])
         removed += remove_leftovers(folder)
-        for later in later_generations(layout, layer, key, published.get((key, layer), 1)):
-            if (key, layer, later) not in being_filled:
-                remove_tree(layout.generation(layer, key, later))
+        for number in generations(layout, layer, key):
+            place = layout.generation(layer, key, number)
+            if not (
+                number == published.get((key, layer), 1)
+                or (key, layer, number) in being_filled
+                or place.relative_to(layout.root) in leaving
+            ):
+                remove_tree(place)
     return removed
 
 

@@ -6,6 +6,7 @@ breakage is applied in them as well. A campaign that does not catch the builds i
 
 import os
 import stat
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -92,6 +93,73 @@ def syncs_again() -> None:
     os.fsync = stubborn  # type: ignore[assignment]  # a broken build is meant
 
 
+def condemns_what_the_machine_did() -> None:
+    """A full disk is the file's fault like anything else that goes wrong."""
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("daemon.") and hasattr(module, "is_machine_fault"):
+            vars(module)["is_machine_fault"] = lambda error: not isinstance(error, Exception)
+
+
+def floor_ignored() -> None:
+    """Files are taken until the disk is full."""
+    from daemon.lake.room import Room
+
+    def shortage(self: Room) -> None:
+        self._short = False
+
+    Room.shortage = shortage  # type: ignore[method-assign]  # a broken build is meant
+
+
+def clock_not_followed() -> None:
+    """Timers wait for the wall clock, wherever it has gone."""
+    from datetime import timedelta
+
+    from daemon.scheduling.jobs import Jobs
+
+    def follow_clock(self: Jobs) -> timedelta:
+        return timedelta() * self.is_well
+
+    Jobs.follow_clock = follow_clock  # type: ignore[method-assign]  # a broken build is meant
+
+
+def ids_by_the_clock_alone() -> None:
+    """An id says when it was made and nothing else, so that it may sort before an older one."""
+    import uuid6
+
+    from daemon.catalog import identity
+
+    def new_id() -> str:
+        uuid6._last_v7_timestamp = None
+        return str(uuid6.uuid7())
+
+    identity.new_id = new_id
+
+
+def leaks_descriptors() -> None:
+    """A descriptor is left open for every claim."""
+    from daemon.landing.claims import Claims
+
+    claim = Claims.claim
+
+    def leaking(self: Claims, *words: Any) -> str | None:
+        os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        return claim(self, *words)
+
+    Claims.claim = leaking  # type: ignore[assignment,method-assign]  # a broken build is meant
+
+
+def wal_never_folded() -> None:
+    """The ledger's write-ahead log grows for ever."""
+    import sqlite3
+
+    class Growing(sqlite3.Connection):
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            super().execute("PRAGMA wal_autocheckpoint=0")
+            return super().execute(sql, *values)
+
+    sqlite3.connect = partial(sqlite3.connect, factory=Growing)  # type: ignore[assignment]  # a broken build is meant
+
+
 def no_memory_limit() -> None:
     """A worker may hold as much as it likes."""
     from daemon.scheduling import memory
@@ -131,6 +199,12 @@ BREAKAGES: dict[str, Callable[[], None]] = {
         ledger_before_data,
         at_rest_before_it_is_moved,
         syncs_again,
+        condemns_what_the_machine_did,
+        floor_ignored,
+        clock_not_followed,
+        ids_by_the_clock_alone,
+        leaks_descriptors,
+        wal_never_folded,
         no_memory_limit,
         follows_links,
         panics_unexplained,

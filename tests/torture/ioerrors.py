@@ -36,13 +36,17 @@ _TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The `number`-th call of a kind is refused with `error`, and where `lasting`, every later one of the kind."""
+    """The `number`-th call of a kind is refused with `error`, and where `lasting`, every later one of the kind.
+
+    `by_ledger`: it is SQLite that makes the call, in a calm run.
+    """
 
     life: Life
     kind: Calls
     number: int
     error: int
     lasting: bool
+    by_ledger: bool
 
     def __str__(self) -> str:
         how = " and all after it" if self.lasting else ""
@@ -85,17 +89,23 @@ def _refusals(lanes: Lanes, lives: Iterable[Life]) -> Iterator[Refusal]:
     lives = list(lives)
     for life, made in zip(lives, lanes.spread(calls, lives), strict=True):
         for kind, errors in ERRORS.items():
-            count = sum(call.kind is kind for call in made)
-            for number in range(1, count + 1):
+            for number, call in enumerate((call for call in made if call.kind is kind), 1):
                 for error in errors:
-                    yield Refusal(life, kind, number, error, lasting=(number + error) % 4 == 0)
+                    yield Refusal(
+                        life,
+                        kind,
+                        number,
+                        error,
+                        lasting=(number + error) % 4 == 0,
+                        by_ledger=PurePath(call.path).name.startswith("state.sqlite3"),
+                    )
 
 
 def _in_turn(refusals: Iterable[Refusal]) -> Iterator[Refusal]:
-    """Each kind of call in turn, first with errors that come once, then with those that last."""
-    groups: dict[tuple[bool, Calls], list[Refusal]] = {}
+    """Each kind of call in turn: our own, then SQLite's, with errors that come once; then with those that last."""
+    groups: dict[tuple[bool, bool, Calls], list[Refusal]] = {}
     for refusal in refusals:
-        groups.setdefault((refusal.lasting, refusal.kind), []).append(refusal)
+        groups.setdefault((refusal.lasting, refusal.by_ledger, refusal.kind), []).append(refusal)
     for turn in zip_longest(*(groups[group] for group in sorted(groups))):
         yield from (refusal for refusal in turn if refusal is not None)
 

@@ -214,7 +214,11 @@ def _rows(folder: Path, without: set[str]) -> list[str]:
 
     rows = []
     for path in folder.glob("*.parquet"):
-        frame = pl.read_parquet(path)
+        try:
+            frame = pl.read_parquet(path)
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            rows.append(f"{path.name} cannot be read: {error}")
+            continue
         rows += [str(row) for row in frame.drop(*without & set(frame.columns)).rows()]
     return sorted(rows)
 

@@ -60,6 +60,19 @@ def test_a_generation_that_was_built_for_a_change_that_never_came_is_removed(ref
     assert problems(refinery) == []
 
 
+def test_so_is_one_that_others_have_passed_since_but_none_that_readers_may_be_in(refinery: Refinery) -> None:
+    refinery.deliver(ORDERS, a="id\n1\n")
+    refinery.deliver(ORDERS, b="id\n2\n")
+    build_next(refinery.layout, Layer.SILVER, ORDERS, 1, 2, [])
+    assert refinery.compact()
+    before = set(refinery.layout.generations(Layer.SILVER, ORDERS).iterdir())
+    recover(refinery.ledger, refinery.layout, [])
+    assert before - set(refinery.layout.generations(Layer.SILVER, ORDERS).iterdir()) == {
+        refinery.layout.generation(Layer.SILVER, ORDERS, 2)
+    }
+    assert problems(refinery) == []
+
+
 def test_half_a_receipt_half_a_reason_and_half_of_what_was_undone_are_removed(refinery: Refinery) -> None:
     refinery.claim(ORDERS, a="id\n1\n")
     refinery.climb(ORDERS)
