@@ -88,26 +88,38 @@ def short(
     only: Annotated[
         list[str] | None, typer.Option(help="Only this campaign; may be given more than once.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="Begin with no further broken build after so many; all are tried unless told."),
+    ] = None,
+    *,
+    none_skipped: Annotated[
+        bool, typer.Option(help="That a campaign cannot run here is a failure as well.")
+    ] = False,
 ) -> None:
-    """Run every campaign in its short form, and its broken builds, which it must catch; status 1 if one does not hold."""
+    """Run every campaign in its short form, then broken builds, which it must catch; status 1 if one does not hold."""
     seed = random.randrange(10**6) if seed is None else seed
+    until = time.monotonic() + 60 * (minutes or float("inf"))
+    chosen = [campaign for campaign in campaigns().values() if not only or campaign.name in only]
+    absent = {campaign.name: reason for campaign in chosen if (reason := campaign.missing())}
+    for name, reason in absent.items():
+        console.print(f"{name}: skipped, {reason}")
+    run = [campaign for campaign in chosen if campaign.name not in absent]
+    broken = [(campaign, breakage, n) for campaign in run for breakage, n in campaign.teeth.items()]
+    random.Random(seed).shuffle(broken)
     done: list[tuple[Campaign, str | None, int, float, Report]] = []
-    held = True
-    for campaign in campaigns().values():
-        if only and campaign.name not in only:
+    held = not (absent and none_skipped)
+    for campaign, breakage, n in [*((campaign, None, campaign.short) for campaign in run), *broken]:
+        if breakage and time.monotonic() > until:
+            console.print(f"{campaign.name} {breakage}: not tried, for lack of time")
             continue
-        reason = campaign.missing()
-        if reason:
-            console.print(f"{campaign.name}: skipped, {reason}")
-            continue
-        for breakage, n in [(None, campaign.short), *campaign.teeth.items()]:
-            report, seconds = _run(campaign, n, seed, breakage)
-            done.append((campaign, breakage, seed, seconds, report))
-            caught = bool(report.lost or report.doubled or report.hands or report.findings)
-            if (breakage is None and not report.kept) or (breakage is not None and not caught):
-                held = False
-                console.print(f"[bold red]{campaign.name} {breakage or ''}: does not hold")
-                _print_findings(report)
+        report, seconds = _run(campaign, n, seed, breakage)
+        done.append((campaign, breakage, seed, seconds, report))
+        caught = bool(report.lost or report.doubled or report.hands or report.findings)
+        if not (caught if breakage else report.kept):
+            held = False
+            console.print(f"[bold red]{campaign.name} {breakage or ''}: does not hold")
+            _print_findings(report)
     console.print(_table(done))
     raise typer.Exit(int(not held))
 
