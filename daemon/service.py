@@ -27,7 +27,7 @@ from daemon.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-_LOOK = 0.02
+_LOOK = 0.05
 """Seconds between two looks at how far a drain is."""
 _STUCK = 2.0
 """Seconds beyond `settle` after which a drain gives up on files that do not become ready: somebody still has them open,

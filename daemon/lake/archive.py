@@ -34,8 +34,8 @@ _CANNOT_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSU
 """Another file system, one without hard links, or a file of another user (`fs.protected_hardlinks`)."""
 
 
-def choose_destination(folder: Path, name: str, taken: Container[Path]) -> Path:
-    """Return a path in `folder` that is neither on disk nor `taken`.
+def choose_destination(root: Path, folder: Path, name: str, taken: Container[Path]) -> Path:
+    """Return a path in `folder`, both relative to `root`, that is neither on disk nor `taken`.
 
     It is called `name`, else `stem~2.csv`, `stem~3.csv` and so on; cut where a directory entry could not hold
     it. A name that is not UTF-8 keeps its bytes.
@@ -43,7 +43,7 @@ def choose_destination(folder: Path, name: str, taken: Container[Path]) -> Path:
     number = 1
     while True:
         path = folder / _fitted(name, f"~{number}" if number > 1 else "")
-        if path not in taken and not os.path.lexists(path):
+        if path not in taken and not os.path.lexists(root / path):
             return path
         number += 1
 
@@ -174,6 +174,8 @@ def _close_to_others(path: Path) -> None:
 
 def _fitted(name: str, mark: str) -> str:
     """Return `name` with `mark` before its endings (`.csv`, `.csv.gz`), the stem cut where it is too long."""
+    if not mark and len(os.fsencode(name)) <= NAME_MAX:
+        return name
     endings = PurePath(name).suffix
     before = PurePath(PurePath(name).stem).suffix
     if before[1:].isalpha() and len(os.fsencode(before + endings)) <= _ENDINGS_MAX:

@@ -24,32 +24,35 @@ def write_receipts(receipts: Iterable[tuple[Path, Mapping[str, object]]]) -> Non
     Not synced: what a power cut takes can be asked of the ledger. Nothing is written where the folder is gone.
     """
     mark = secrets.token_hex(8)
-    folders: dict[Path, Path | None] = {}
+    folders: dict[Path, str | None] = {}
     for dropped, content in receipts:
-        if dropped.parent not in folders:
-            folders[dropped.parent] = _receipts_in(dropped.parent)
-        folder = folders[dropped.parent]
+        parent = dropped.parent
+        if parent not in folders:
+            folders[parent] = _receipts_in(parent)
+        folder = folders[parent]
         if folder is not None:
             name = os.fsdecode(cut(os.fsencode(dropped.name), _ROOM))
-            _write(folder / f"{name}{_ENDING}", mark, json_document(content))
+            _write(f"{folder}/{name}{_ENDING}", mark, json_document(content))
 
 
-def _receipts_in(folder: Path) -> Path | None:
+def _receipts_in(folder: Path) -> str | None:
     """The folder of the receipts of what was dropped into `folder`, made where it is missing; None without `folder`."""
     if not folder.is_dir():
         return None
     receipts = folder / RECEIPTS
     make_directories(receipts)
-    return receipts
+    return str(receipts)
 
 
-def _write(final: Path, mark: str, content: bytes) -> None:
-    # as `temporary_beside`, less what it does for each of a thousand files and no receipt needs
-    temporary = final.with_name(f"{final.name}.{mark}{TEMPORARY}")
+def _write(final: str, mark: str, content: bytes) -> None:
+    # As `temporary_beside`, less what it does for each of a thousand files and no receipt needs; Path takes as long as the
+    # writing itself.
+    temporary = f"{final}.{mark}{TEMPORARY}"
     try:
-        temporary.write_bytes(content)
-        temporary.rename(final)
+        with open(temporary, "wb") as file:  # noqa: PTH123
+            file.write(content)
+        os.rename(temporary, final)  # noqa: PTH104
     except OSError:
         with suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)  # noqa: PTH108
         raise

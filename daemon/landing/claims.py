@@ -58,7 +58,8 @@ class Claims:
         """
         batch_id = new_id()
         folder = self._layout.claimed(batch_id)
-        intents = tuple(self._intent(file, folder, ordinal) for ordinal, file in enumerate(files))
+        inside = folder.relative_to(self._layout.root)
+        intents = tuple(self._intent(file, inside, ordinal) for ordinal, file in enumerate(files))
         self._ledger.intend(batch_id, key, intents, now)
         if not folder.parent.is_dir():
             make_directory(
@@ -95,12 +96,11 @@ class Claims:
                     found = True
         return found
 
-    def _intent(self, file: ReadyFile, folder: Path, ordinal: int) -> ClaimIntent:
-        root = self._layout.root
+    def _intent(self, file: ReadyFile, inside: Path, ordinal: int) -> ClaimIntent:
         return ClaimIntent(
             name=file.name,
-            landing_path=file.path.relative_to(root),
-            claimed_path=(folder / _claimed_name(ordinal, file.path)).relative_to(root),
+            landing_path=file.path.relative_to(self._layout.root),
+            claimed_path=inside / _claimed_name(ordinal, file.path),
             size=file.size,
             mtime_ns=file.mtime_ns,
             inode=file.inode,

@@ -68,7 +68,7 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int) -> Structure:
         found.trouble = found.trouble or _trouble(chunk, outside, delimiter)
         if not _is_utf8(chunk):
             found.trouble = "bytes that are not UTF-8"
-        elif delimiter and header in chunk and has_line(chunk, header):
+        elif delimiter and has_line(chunk, header):
             found.trouble = "the header comes again"
         elif delimiter and has_line(outside, delimiter * header.count(delimiter)):
             found.trouble = "an empty record, below which another table may begin"
@@ -85,7 +85,7 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int) -> Structure:
 
 def has_line(chunk: bytes, line: bytes) -> bool:
     """Whether `line` is one of the lines of `chunk`: found by plain search, thirty times as fast as by an expression."""
-    if not line:
+    if not line or line not in chunk:
         return False
     for ended in (line + b"\n", line + b"\r\n"):
         if chunk.startswith(ended) or b"\n" + ended in chunk:

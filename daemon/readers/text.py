@@ -49,7 +49,7 @@ def wide_encoding(head: bytes) -> str:
         if head.startswith(bom):
             return encoding
     size = len(head) // 4 * 4
-    if not size or head.startswith(codecs.BOM_UTF8):
+    if not size or b"\0" not in head or head.startswith(codecs.BOM_UTF8):
         return ""
     nuls = [head[place:size:4].count(0) * 4 / size for place in range(4)]
     for encoding, nul, text in _NUL_PATTERNS:

@@ -63,13 +63,12 @@ class RestKeeper:
         for file in files:
             if file.fate in _LEAVES_QUARANTINE:
                 remove_tree(reason_path(self._layout.root / file.claimed_path))
-        moves = [(self._layout.root / file.claimed_path, destinations[file.file_id]) for file in staying]
         try:
-            move_all([move for move in moves if not self._is_landing(move[1])])
-            move_all([move for move in moves if self._is_landing(move[1])], private=False)
+            self._move(staying, destinations)
         except FileExistsError as error:  # somebody put a namesake there since it was chosen: choose again
+            root = self._layout.root
             self._ledger.plan(
-                [(id_, None) for id_, path in destinations.items() if str(path) == error.filename2]
+                [(id_, None) for id_, path in destinations.items() if str(root / path) == error.filename2]
             )
             raise
         for file in leaving:
@@ -81,8 +80,15 @@ class RestKeeper:
         log.info(Event.SOURCE_ARCHIVED, domain=key.domain, table=key.table, files=len(files), policy=policy)
         return len(files) == _AT_ONCE
 
-    def _is_landing(self, path: Path) -> bool:
-        return path.is_relative_to(self._layout.landing)
+    def _move(self, files: Sequence[RestlessFile], destinations: Mapping[int, Path]) -> None:
+        root, landing = self._layout.root, self._layout.landing.name
+        for home in (False, True):
+            moves = [
+                (root / file.claimed_path, root / destinations[file.file_id])
+                for file in files
+                if (destinations[file.file_id].parts[0] == landing) is home
+            ]
+            move_all(moves, private=not home)
 
     def _rules(self, key: TableKey) -> tuple[str, bool]:
         """The policy, and whether receipts are wanted."""
@@ -113,50 +119,50 @@ class RestKeeper:
         key: TableKey,
         file: RestlessFile,
         rejected: Mapping[tuple[str, str], Mapping[str, int]],
-        where: Path | None,
+        lies: Path | None,
     ) -> dict[str, object]:
-        receipt = _receipt(key, file, rejected, self._layout.relative(where) if where else None)
+        receipt = _receipt(key, file, rejected, str(lies) if lies else None)
         if file.fate == "duplicate":
             receipt["duplicate_of"] = self._ledger.first_of(key, file)
         return receipt
 
     def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, Path]:
-        """Each file's destination (absolute), written down before the first move."""
+        """Each file's destination, relative to the root as all paths here; written down before the first move."""
         root = self._layout.root
-        known = {file.file_id: root / file.destination for file in files if file.destination}
+        known = {file.file_id: file.destination for file in files if file.destination}
         fresh: dict[int, Path] = {}
-        taken = _Taken(self._layout, self._ledger)
+        taken = _Taken(self._ledger)
+        today = self._layout.archive(key, utc_now().date()).relative_to(root)
         for file in files:
             if file.file_id in known:
                 continue
-            home = root / file.landing_path
-            if _goes_home(file, policy) and not os.path.lexists(home):
-                fresh[file.file_id] = home
+            if _goes_home(file, policy) and not os.path.lexists(root / file.landing_path):
+                chosen = file.landing_path
             else:
-                folder, name = self._wanted(key, file, policy)
-                fresh[file.file_id] = choose_destination(folder, name, taken)
-            taken.now.add(fresh[file.file_id])
+                folder, name = self._wanted(key, file, policy, today)
+                chosen = choose_destination(root, folder, name, taken)
+            fresh[file.file_id] = chosen
+            taken.now.add(chosen)
         if fresh:
-            self._ledger.plan([(file_id, path.relative_to(root)) for file_id, path in fresh.items()])
+            self._ledger.plan(list(fresh.items()))
         return known | fresh
 
-    def _wanted(self, key: TableKey, file: RestlessFile, policy: str) -> tuple[Path, str]:
+    def _wanted(self, key: TableKey, file: RestlessFile, policy: str, today: Path) -> tuple[Path, str]:
         """The folder and name a file should rest under."""
         name = file.landing_path.name
         if file.fate == "set_aside":
-            return self._layout.quarantine(key), f"{file.batch_id}-{file.ordinal}-{name}"
+            folder = self._layout.quarantine(key).relative_to(self._layout.root)
+            return folder, f"{file.batch_id}-{file.ordinal}-{name}"
         if _goes_home(file, policy):
-            landing_path = self._layout.root / file.landing_path
-            return landing_path.parent, name
-        day = self._layout.archive(key, utc_now().date())
-        return (day / "duplicates" if file.fate == "duplicate" else day), name
+            return file.landing_path.parent, name
+        return (today / "duplicates" if file.fate == "duplicate" else today), name
 
     def _explain(self, key: TableKey, files: Sequence[RestlessFile], destinations: dict[int, Path]) -> None:
         """Put the reason beside where each refused file will lie."""
         for file in files:
             if file.fate == "set_aside":
                 write_reason(
-                    destinations[file.file_id],
+                    self._layout.root / destinations[file.file_id],
                     {
                         "file": file.name,
                         "domain": key.domain,
@@ -172,26 +178,23 @@ class RestKeeper:
 
     def _clear_folders(self, files: Sequence[RestlessFile]) -> None:
         """Remove claimed folders that are empty now; one that a split batch still draws on is not."""
-        for folder in {(self._layout.root / file.claimed_path).parent for file in files}:
+        for folder in {file.claimed_path.parent for file in files}:
             try:
-                folder.rmdir()
+                (self._layout.root / folder).rmdir()
             except OSError as error:
                 if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
                     raise
 
 
 class _Taken:
-    """Whether a name in a folder already belongs to another file: one planned just `now`, or one the ledger knows."""
+    """Whether a path already belongs to another file: one planned just `now`, or one the ledger knows."""
 
-    def __init__(self, layout: Layout, ledger: RestLedger) -> None:
-        self._root = layout.root
+    def __init__(self, ledger: RestLedger) -> None:
         self._ledger = ledger
         self.now: set[Path] = set()
 
     def __contains__(self, path: object) -> bool:
-        return isinstance(path, Path) and (
-            path in self.now or self._ledger.is_taken(path.relative_to(self._root))
-        )
+        return isinstance(path, Path) and (path in self.now or self._ledger.is_taken(path))
 
 
 def _goes_home(file: RestlessFile, policy: str) -> bool:
