@@ -98,7 +98,8 @@ class Service:
             nothing_to_take = (
                 parts.intake.is_idle
             )  # looked at first: what is claimed after that is found to be the chain's
-            if not parts.chain.is_idle or parts.retries_soon():
+            # Retries are asked for first: what comes due between the two questions is then found to be due, not overlooked.
+            if parts.retries_soon() or not parts.chain.is_idle:
                 moved_at = time.monotonic()
             elif nothing_to_take or time.monotonic() - moved_at > patience:
                 return
