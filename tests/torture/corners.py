@@ -31,6 +31,10 @@ bronze:
 """
 
 
+_WORDS = "word\n" + "\n".join(f"w{number}" for number in range(50_001)) + "\n"
+"""So many rows that they are not held in memory."""
+
+
 def contract(root: Path, table: str, text: str) -> None:
     """Write or change a contract."""
     path = root / f"catalog/contracts/{table}.yaml"
@@ -164,7 +168,17 @@ def _damaged(warm: Warm, root: Path) -> None:
 
 def _many_rows(_: Warm, root: Path) -> None:
     """So many rows that they are not held in memory, and no column to cast."""
-    drop(root, "large/0.csv", "word\n" + "\n".join(f"w{number}" for number in range(50_001)) + "\n")
+    drop(root, "large/0.csv", _WORDS)
+
+
+def _large_keyed(warm: Warm, root: Path) -> None:
+    """A row arrives for a table with keys, which has a large file, and the index of one that is gone."""
+    contract(root, "main/keyed", "silver: {dedup: {keys: [word], keep: last}}\n")
+    drop(root, "keyed/0.csv", _WORDS)
+    expect(warm.run(root, ["drain"], setup=SETUP), warm)
+    (root / "data/.index/main/keyed").mkdir(parents=True)
+    (root / "data/.index/main/keyed/old").touch()
+    drop(root, "keyed/1.csv", "word\nanother\n")
 
 
 def _small_files(warm: Warm, root: Path) -> None:
@@ -265,6 +279,7 @@ CORNERS = (
     Scene("no model rows", _no_model_rows),
     Scene("damaged", _damaged),
     Scene("many rows", _many_rows),
+    Scene("large file with keys", _large_keyed),
     Scene("small files", _small_files, words=("run",), setup=_MERGE, until=_is_merged),
     Scene("undo of merged", _undo_merged),
     Scene("lost merged file", _lost_merged, words=("verify", "--repair")),
