@@ -149,12 +149,13 @@ def _missing(layout: Layout, sql: str, error: duckdb.CatalogException) -> str:
     named = re.search(r"Table with name (.+?) does not exist", str(error))
     if named is None:
         return _first_line(error)
-    name = named.group(1).lower()
-    mention = next((mention for mention in _mentions(sql) if mention[-1] == name), (name,))
+    # DuckDB quotes a name of two parts, the table a.b of a layer
+    name = named.group(1).lower().strip('"')
+    mention = next((mention for mention in _mentions(sql) if ".".join(mention).endswith(f".{name}")), (name,))
     tables = [
         table for layer in LAYERS if layer in mention or len(mention) == 1 for table in _tables(layout, layer)
     ]
-    same = [str(table) for table in tables if table.table == name]
+    same = [str(table) for table in tables if table.table == mention[-1]]
     if len(mention) == 2 and len(same) > 1:  # noqa: PLR2004 - a layer and a table
         return f"'{'.'.join(mention)}' may be {one_of(same)}; say which."
     near = did_you_mean(".".join(mention), same or [str(table) for table in tables])
