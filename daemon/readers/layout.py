@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain, dropwhile, takewhile
 from pathlib import Path
@@ -54,7 +54,7 @@ class Layout:
     before: tuple[Record, ...] = ()
     lost_header: Record | None = None
     most_damaged: float = 0.2
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def note(self) -> str:
@@ -176,8 +176,14 @@ class _Table:
             most_damaged=self._options.most_damaged,
             remark=next((mark for mark in REMARKS if any(raw.startswith(mark) for raw in starts)), ""),
             before=tuple(dropwhile(self._is_note, above)),  # below a record nothing is a title any more
-            notes=(f"{top} lines before the table",) if top else (),
+            notes=(self._evidence, *((f"{top} lines before the table",) if top else ())),
         )
+
+    @property
+    def _evidence(self) -> str:
+        """What speaks for the dialect."""
+        even = sum(record.flaw is None and len(record.fields) == self._width for record in self._records)
+        return f"{even} of the first {len(self._records)} records have {self._width} fields"
 
     @cached_property
     def _body(self) -> list[list[str]]:

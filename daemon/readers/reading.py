@@ -179,7 +179,7 @@ class _DeliveryReader:
         if known is not None:
             reading = self._fast_reading(source, known)
             if reading is not None:
-                return reading
+                return replace(reading, note=f"{reading.note}; as another file that begins alike")
         layout = find_layout(source.path, self._options)
         reading = None if layout == known else self._fast_reading(source, layout)
         if reading is not None and first_line and layout.header and layout.skip == 1:

@@ -41,7 +41,9 @@ def test_a_mistyped_table_is_answered_with_the_nearest(orders: Root, run: Run) -
     found = run("query", "FROM gold.sales.oders", orders)
     assert found.exit_code == 1
     assert found.stdout == ""
-    assert found.stderr == "medalliond: there is no table 'gold.sales.oders'. Did you mean gold.sales.orders?\n"
+    assert (
+        found.stderr == "medalliond: there is no table 'gold.sales.oders'. Did you mean gold.sales.orders?\n"
+    )
 
 
 def test_layers_can_be_joined(orders: Root, run: Run) -> None:

@@ -70,8 +70,15 @@ def test_quotes_mean_nothing_when_the_contract_says_so(read: Read) -> None:
     assert read(b'a,b\n"1,2\n3,4"\n', quote="").rows == [('"1', "2"), ("3", '4"')]
 
 
+def test_the_evidence_of_a_dialect_is_told_and_of_what_file_it_is(read: Read) -> None:
+    notes = read({"a.csv": b"a;b\n1;2\n3;4\n", "b.csv": b"a;b\n5;6\n"}).delivery.notes
+    assert "3 of the first 3 records have 2 fields" in notes["a.csv"]
+    assert notes["b.csv"] == f"{notes['a.csv']}; as another file that begins alike"
+
+
 def test_the_evidence_is_noted(read: Read) -> None:
-    assert read(b"a;b\n1;2\n").note == 'delimiter semicolon, quote "; header in line 1'
+    evidence = "2 of the first 2 records have 2 fields"
+    assert read(b"a;b\n1;2\n").note == f'delimiter semicolon, quote "; {evidence}; header in line 1'
 
 
 @pytest.mark.parametrize(
