@@ -227,7 +227,10 @@ def _suffer(world: PoweredWorld, epoch: Epoch) -> Tally:
 
 def _settle(world: PoweredWorld, report: Report) -> None:
     """Drain, prove and account."""
-    drained = world.run("drain", workers="1")
+    patience = (
+        {"retry_base": "20"} if world.breakage else {}
+    )  # a drain stays for retries that come soon, for what is gone as well
+    drained = world.run("drain", timeout=120, workers="1", **patience)
     if drained.returncode != 0:
         report.hands += 1
         report.findings.append(
