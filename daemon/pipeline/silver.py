@@ -284,21 +284,29 @@ def _clean(lf: pl.LazyFrame, rules: CleanRules) -> pl.LazyFrame:
     """
     schema = lf.collect_schema()
     columns = [name for name in schema.names() if name not in PROVENANCE]
-    steps = []
+    own = {*rules.collapse_blanks, *rules.lower, *rules.upper, *rules.fill_null}
+    alike = [name for name in columns if schema[name] == pl.String and name not in own]
+    steps = [_repaired(pl.col(alike), rules)] if alike else []
     for name in columns:
+        if name not in own:
+            continue
         value = pl.col(name)
         if schema[name] == pl.String:
-            if rules.strip:
-                value = value.str.strip_chars()
-            if name in rules.collapse_blanks:
-                value = value.str.replace_all(r"\s+", " ")
-            if name in rules.lower:
-                value = value.str.to_lowercase()
-            if name in rules.upper:
-                value = value.str.to_uppercase()
-            if rules.empty_as_null:
-                value = pl.when(value != "").then(value)
+            value = _repaired(value, rules, name)
         if name in rules.fill_null:
             value = value.fill_null(rules.fill_null[name])
         steps.append(value.alias(name))
     return lf.with_columns(steps)
+
+
+def _repaired(value: pl.Expr, rules: CleanRules, name: str = "") -> pl.Expr:
+    """Text, of the column `name` or of several for which nothing special is said."""
+    if rules.strip:
+        value = value.str.strip_chars()
+    if name in rules.collapse_blanks:
+        value = value.str.replace_all(r"\s+", " ")
+    if name in rules.lower:
+        value = value.str.to_lowercase()
+    if name in rules.upper:
+        value = value.str.to_uppercase()
+    return pl.when(value != "").then(value) if rules.empty_as_null else value

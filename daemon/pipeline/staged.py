@@ -30,6 +30,9 @@ from daemon.readers.headers import column_names
 _HELD_BYTES = 8_000_000
 """Bytes of text up to which the rows of a batch are held in memory for the hops above."""
 
+_READ_AT_ONCE = 1 << 18
+"""Bytes of a file that is hashed from one reading: for a larger one a buffer of that size is worth its making."""
+
 
 @dataclass(frozen=True, slots=True)
 class StagedResult:
@@ -157,6 +160,8 @@ def _columns_without_rows(delivery: Delivery) -> tuple[tuple[str, str], ...]:
 
 def _digest(file: ClaimedFile) -> str:
     _refuse_changed(file)
+    if file.size <= _READ_AT_ONCE:
+        return hashlib.sha256(file.path.read_bytes()).hexdigest()
     with file.path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
