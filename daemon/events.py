@@ -57,7 +57,6 @@ class Event(StrEnum):
     )
 
     # settings and contracts
-    CONFIG_LOADED = ("config_loaded", "path settings", "the settings this run works with")
     CONTRACT_RELOADED = (
         "contract_reloaded",
         "domain table",
@@ -76,11 +75,6 @@ class Event(StrEnum):
         "a name or a kind of file that is never taken",
     )
     FILE_EMPTY = ("file_empty", "domain table file reason", "a file of no bytes stays in landing")
-    FILE_VANISHED = (
-        "file_vanished",
-        "domain table file",
-        "a file was gone before it could be taken",
-    )
     BATCH_CLAIMED = (
         "batch_claimed",
         "domain table batch_id files bytes",
@@ -234,11 +228,6 @@ class Event(StrEnum):
         "source_archived",
         "domain table files policy",
         "sources whose rows are in gold were archived as the table's `archive` says",
-    )
-    ARCHIVE_RETRIED = (
-        "archive_retried",
-        "domain table files error seconds",
-        "a source could not be archived; it is tried again and never ingested twice",
     )
     GENERATION_PUBLISHED = (
         "generation_published",

@@ -15,7 +15,7 @@ from daemon.cli.output import age
 from daemon.cli.roots import open_ledger
 from daemon.errors import HaltError
 from daemon.lake.layout import Layout
-from daemon.landing.leases import lease_answer
+from daemon.lake.leases import lease_answer
 
 _PREFIX = ".medalliond-doctor-"
 """Landing never takes a file whose name begins with a dot."""

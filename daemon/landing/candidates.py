@@ -11,6 +11,7 @@ import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import groupby
@@ -23,8 +24,8 @@ from daemon.catalog.contract import LandingRules
 from daemon.catalog.promotion import TableKey
 from daemon.errors import ContractError
 from daemon.events import Event
+from daemon.lake.leases import lease_answer
 from daemon.landing.claims import ReadyFile
-from daemon.landing.leases import lease_answer
 from daemon.landing.readiness import (
     MARKER,
     Ignore,
@@ -322,11 +323,12 @@ def _arrival(found: Found) -> tuple[int, Path]:
 def _hindrance(path: Path) -> str | None:
     """Why the daemon's user cannot take a file, with the way out; None when nothing is in the way.
 
-    Raises FileNotFoundError.
+    Raises FileNotFoundError: what is gone, or went with its folder, is nobody's to give rights on.
     """
+    if os.access(path.parent, os.W_OK | os.X_OK) and os.access(path, os.R_OK):
+        return None
+    with suppress(PermissionError):
+        os.lstat(path)
     if not os.access(path.parent, os.W_OK | os.X_OK):
         return f"it cannot be taken out of its folder; give the daemon's user wx on {path.parent}"
-    if not os.access(path, os.R_OK):
-        path.lstat()
-        return "it cannot be read; give the daemon's user r on it"
-    return None
+    return "it cannot be read; give the daemon's user r on it"

@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from daemon.catalog.promotion import TableKey
 from daemon.events import Event
 from daemon.lake.durable import make_directory, sync_directory
 from daemon.lake.layout import Layout
-from daemon.landing.leases import lease_answer
+from daemon.lake.leases import lease_answer
 
 log = structlog.get_logger(__name__)
 
@@ -83,17 +84,21 @@ class Claims:
         return [claim.key for claim in claims]
 
     def give_back_forgotten(self) -> bool:
-        """Put back into landing what came back with it: files of claims that were given up while it was not mounted.
+        """Put back into landing files of claims that were given up, if their names are free.
 
-        Returns whether there were any. Raises OSError and RetryLaterError.
+        They came back with landing, which was not mounted when the claim ended, or was looked at as it went. Returns
+        whether any went back. Raises OSError and RetryLaterError.
         """
         root, found = self._layout.root, False
         for folder in self._layout.claimed("").glob("*"):
             claim = self._ledger.given_up(folder.name)
-            for intent in claim.intents if claim else ():
+            if claim is None:
+                continue
+            for intent in claim.intents:
                 if os.path.lexists(root / intent.claimed_path):
-                    _give_back(root / intent.claimed_path, root / intent.landing_path)
-                    found = True
+                    (root / intent.landing_path).parent.mkdir(parents=True, exist_ok=True)
+                    found |= _give_back(root / intent.claimed_path, root / intent.landing_path)
+            _remove_empty(folder)
         return found
 
     def _intent(self, file: ReadyFile, inside: Path, ordinal: int) -> ClaimIntent:
@@ -113,7 +118,7 @@ class Claims:
             sync_directory(folder)
         batch_id = self._confirm(claim, now)
         for file in files:
-            if file.marker is not None:
+            if file.marker is not None and not os.path.lexists(file.path):
                 file.marker.unlink(missing_ok=True)
         return batch_id
 
@@ -139,25 +144,22 @@ class Claims:
 
     def _confirm(self, claim: OpenClaim, now: datetime) -> str | None:
         """Tell the ledger which files are ours: those in the claimed folder. Raises FileNotFoundError without a landing."""
-        if not self._layout.landing.is_dir():  # moved away for a while, and what we claimed with it
-            raise FileNotFoundError(errno.ENOENT, "landing is gone", str(self._layout.landing))
         folder = self._layout.claimed(claim.batch_id)
         sizes: dict[int, tuple[int, int]] = {}
         for ordinal, intent in enumerate(claim.intents):
-            try:
-                found = os.lstat(self._layout.root / intent.claimed_path)
-            except FileNotFoundError:
-                continue
-            if not stat.S_ISREG(found.st_mode):
-                _put_out(self._layout.root / intent.claimed_path, self._layout.root / intent.landing_path)
-                continue
-            sizes[ordinal] = (found.st_size, found.st_mtime_ns)
+            with suppress(FileNotFoundError):
+                found = _kept(
+                    self._layout.root / intent.claimed_path, self._layout.root / intent.landing_path
+                )
+                if found is not None:
+                    sizes[ordinal] = (found.st_size, found.st_mtime_ns)
+        if not self._layout.landing.is_dir():  # moved away for a while, and what we claimed with it
+            raise FileNotFoundError(errno.ENOENT, "landing is gone", str(self._layout.landing))
         if sizes:
             sync_directory(folder)
             sync_directory(folder.parent)
         if not self._ledger.confirm(claim.batch_id, sizes, new_id(), now):
-            if folder.exists():
-                folder.rmdir()
+            _remove_empty(folder)
             return None
         log.info(
             Event.BATCH_CLAIMED,
@@ -179,23 +181,49 @@ def _take(landing_path: Path, claimed_path: Path, intent: ClaimIntent) -> None:
         landing_path.rename(claimed_path)
     except FileNotFoundError:
         return
-    if lease_answer(claimed_path) == "open_for_writing":
-        _give_back(claimed_path, landing_path)
 
 
-def _give_back(claimed_path: Path, landing_path: Path) -> None:
-    """Somebody opened it for writing between the look and the rename: back it goes, unless the name is taken again.
+def _kept(claimed_path: Path, landing_path: Path) -> os.stat_result | None:
+    """What was claimed, as it looks; None where it went back: no regular file, or somebody has it open for writing.
 
-    Then it stays ours: the writer's descriptor follows the file, and staging refuses a file that changes
-    under it.
+    Where one of those cannot go back it stays ours: staging waits for its writer. Raises FileNotFoundError.
     """
+    if not stat.S_ISREG(os.lstat(claimed_path).st_mode):
+        _put_out(claimed_path, landing_path)
+        return None
+    unfinished = _is_back(claimed_path, landing_path) or lease_answer(claimed_path) == "open_for_writing"
+    if unfinished and _give_back(claimed_path, landing_path):
+        return None
+    return os.lstat(claimed_path)
+
+
+def _is_back(claimed_path: Path, landing_path: Path) -> bool:
+    """Whether a crash came between the two steps of giving a file back."""
+    try:
+        return os.path.samestat(os.lstat(claimed_path), os.lstat(landing_path))
+    except FileNotFoundError:
+        return False
+
+
+def _give_back(claimed_path: Path, landing_path: Path) -> bool:
+    """Let a file go back to landing. False where its name is taken again, or it may not be linked to."""
     try:
         os.link(claimed_path, landing_path, follow_symlinks=False)
     except OSError as error:
-        if error.errno in {errno.EEXIST, errno.ENOENT, errno.EPERM}:
-            return
-        raise
+        if error.errno not in {errno.EEXIST, errno.ENOENT, errno.EPERM}:
+            raise
+        if not _is_back(claimed_path, landing_path):
+            return False
     claimed_path.unlink()
+    return True
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
+            raise
 
 
 def _put_out(claimed_path: Path, landing_path: Path) -> None:

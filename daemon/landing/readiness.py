@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass
 from typing import Self
 
-from daemon.landing.leases import LeaseAnswer
+from daemon.lake.leases import LeaseAnswer
 
 MARKER = ".done"
 """How the name of a done-marker ends; before that it is the name of the file that it declares finished."""

@@ -218,6 +218,7 @@ class _Tree:
 
     def on_queue_overflow(self) -> None:
         """Watch all anew, as folders may have come, gone and moved; only then say that hints were lost."""
+        log.warning(Event.WATCHER_OVERFLOWED)
         try:
             self._unwatch(list(self._watches))
             self._watch_all(self._root)

@@ -16,7 +16,9 @@ from daemon.catalog.identity import new_id
 from daemon.catalog.ledger import DuePromotion, Ledger
 from daemon.catalog.promotion import ClaimedFile, Climb, PromotionItem, PromotionTask, TableKey
 from daemon.catalog.transition import Layer
+from daemon.errors import RetryLaterError
 from daemon.lake.layout import Layout
+from daemon.lake.leases import lease_answer
 from daemon.scheduling.lanes import Lanes
 
 _SMALL = 8_000_000
@@ -43,7 +45,8 @@ class Planner:
     ) -> Climb:
         """The promotion and, if it `climbs`, the hops above where the batch can go on; their layers are added to `taken`.
 
-        `recognised` are hashes of its files that the table is known to have. Raises ContractError, OSError.
+        `recognised` are hashes of its files that the table is known to have. Raises ContractError, RetryLaterError,
+        OSError.
         """
         contract = self._contracts.get(due.key.real)
         columns = self._ledger.promotions.columns(due.key)
@@ -68,6 +71,19 @@ class Planner:
             item = PromotionItem(new_id(), item.batch_id, planned_at, attempt=1)
             above.append(self._task(due.key, layer, (item,), task.contract, columns))
         return Climb(task, contract, tuple(above))
+
+    def _at_rest(self, file: ClaimedFile) -> ClaimedFile:
+        """A source where it lies. Raises OSError, RetryLaterError when somebody writes, or did since the last look."""
+        path = self._layout.root / file.path
+        if lease_answer(path) == "open_for_writing":
+            raise RetryLaterError(
+                f"{file.name}: somebody still writes to it; it is read when it has come to rest"
+            )
+        found = path.stat()
+        if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
+            self._ledger.intake.changed(file.file_id, found.st_size, found.st_mtime_ns)
+            raise RetryLaterError(f"{file.name}: somebody wrote to it; it is read when it has come to rest")
+        return replace(file, path=path)
 
     def _known_contents(self, key: TableKey, sources: Sequence[ClaimedFile]) -> frozenset[str]:
         """The hashes of those files whose content the table has."""
@@ -112,7 +128,7 @@ class Planner:
             columns=columns if target in {Layer.STAGED, Layer.BRONZE} else TableColumns(),
         )
         if target is Layer.STAGED:
-            sources = tuple(replace(file, path=self._layout.root / file.path) for file in items[0].sources)
+            sources = tuple(self._at_rest(file) for file in items[0].sources)
             return replace(
                 task,
                 items=(replace(items[0], sources=sources),),

@@ -1,20 +1,15 @@
 """The service under a real systemd, as hardened as the unit is: started, fed, killed, reloaded, stopped."""
 
-import json
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-from systemd_container import PROGRAM, Container, booted, missing, wait_until
+from systemd_container import missing, wait_until
+from systemd_machine import HEADER, SERVICE, Machine, serving
 
-from daemon.cli.systemd import STATE_DIRECTORY, UNITS, Installation, unit
-
-SERVICE = "medalliond.service"
-HEADER = "id,amount"
+from daemon.cli.systemd import STATE_DIRECTORY
 
 pytestmark = [
     pytest.mark.root,
@@ -23,70 +18,10 @@ pytestmark = [
 ]
 
 
-def install(root: Path) -> None:
-    """Write the units as `systemd install` does for the usual places."""
-    made_for = Installation(STATE_DIRECTORY, PROGRAM, "medalliond", hidden_homes=True)
-    for name in UNITS:
-        (root / "etc/systemd/system" / name).write_text(unit(name, made_for))
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A machine with the service installed, and with `alice`, who drops files."""
-
-    container: Container
-
-    @property
-    def state(self) -> Path:
-        """The root of the service, as seen from outside."""
-        return Path(f"/proc/{self.container.leader}/root{STATE_DIRECTORY}")
-
-    def run(self, *words: str | Path, check: bool = True) -> str:
-        return self.container.run(*words, check=check)
-
-    def as_alice(self, script: str) -> list[str]:
-        inside = ["nsenter", "-t", str(self.container.leader), *["-m", "-u", "-i", "-n", "-p", "-C", "--"]]
-        return [*inside, "runuser", "-u", "alice", "--", "sh", "-c", script]
-
-    def drop(self, name: str, *ids: int, mask: str = "022") -> None:
-        """Let alice move a finished file into landing."""
-        lines = "\\n".join([HEADER, *(f"{number},{number}.50" for number in ids), ""])
-        folder = STATE_DIRECTORY / "landing/sales/orders"
-        script = f"umask {mask}; cd {folder}; printf '{lines}' > .{name} && mv .{name} {name}"
-        subprocess.run(self.as_alice(script), check=True)
-
-    def ask(self, *words: str) -> Any:
-        return json.loads(self.run(PROGRAM, *words, "--root", STATE_DIRECTORY, "--json"))
-
-    def ids(self) -> list[str]:
-        """What stands in gold."""
-        if not (self.state / "data/gold/sales/orders").is_symlink():
-            return []
-        return [str(row["id"]) for row in self.ask("query", "FROM gold.sales.orders SELECT id ORDER BY id")]
-
-    def wait_for_ids(self, *ids: int) -> None:
-        wanted = [str(number) for number in ids]
-        wait_until(lambda: self.ids() == wanted, 30, f"{wanted} in gold")
-
-    def restarts(self) -> int:
-        return int(self.container.show(SERVICE, "NRestarts"))
-
-    def events(self) -> list[dict[str, Any]]:
-        """What the daemon wrote into the journal."""
-        lines = self.run("journalctl", "-u", SERVICE, "-o", "cat", "--no-pager").splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
-
-
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    with booted(tmp_path, install) as container:
-        container.run("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "medalliond")
-        container.run("useradd", "--no-create-home", "--groups", "medalliond", "alice")
-        container.run("systemctl", "start", SERVICE)
-        landing = STATE_DIRECTORY / "landing"
-        container.run("runuser", "-u", "medalliond", "--", "mkdir", "-p", landing / "sales/orders")
-        container.run("chmod", "-R", "g+rwxs", landing)
-        yield Machine(container)
+    with serving(tmp_path) as machine:
+        yield machine
 
 
 def test_the_service_lives_through_what_happens_to_services(machine: Machine) -> None:
@@ -137,16 +72,3 @@ def test_the_service_lives_through_what_happens_to_services(machine: Machine) ->
     assert names[-1] == "daemon_stopped"
     assert sum(event["rows"] for event in events if event.get("target_layer") == "gold") == 6
     assert not [event for event in events if event["level"] in {"error", "critical"}]
-
-
-def test_one_template_serves_several_roots(machine: Machine) -> None:
-    for root in ("/srv/one", "/srv/two words"):
-        machine.run(PROGRAM, "init", root)
-        machine.run("chown", "-R", "medalliond:", root)
-        name = machine.run("systemd-escape", "--path", "--template=medalliond@.service", root).strip()
-        machine.run("systemctl", "start", name)
-        assert machine.container.show(name, "ActiveState") == "active"
-        report = json.loads(machine.run(PROGRAM, "status", "--root", root, "--json"))
-        assert report["daemon"]["running"]
-        machine.run("systemctl", "stop", name)
-        assert machine.container.show(name, "Result") == "success"

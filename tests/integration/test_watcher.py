@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent, InotifyFD, Mask, WatchDescriptor
 
+from daemon.events import Event
 from daemon.landing import watcher as module
 from daemon.landing.watcher import CANARY, Hint, Watcher
 
@@ -349,8 +351,10 @@ def test_a_real_flood_is_told_and_afterwards_new_folders_are_watched(
     for number in range(limit // 2 + 3000):  # two events each
         (landing / f"t/{number}").touch()
     (landing / "unseen").mkdir()
-    go_on.set()
-    ear.wait_for(lambda: ear.overflows == 1)
+    with capture_logs() as logs:
+        go_on.set()
+        ear.wait_for(lambda: ear.overflows == 1)
+    assert Event.WATCHER_OVERFLOWED in [line["event"] for line in logs]
     (landing / "unseen/a.csv").touch()
     ear.wait_for_hint(landing / "unseen/a.csv", moved=False)
     (landing / "t/again.csv").touch()

@@ -1,9 +1,12 @@
 """Deliberately broken builds of the daemon: `python -m torture.broken …` is `medalliond …` with one promise removed.
 
-Which one is said in TORTURE_BREAKAGE. A daemon's workers are spawned and import their parent's main module, so the
-breakage is applied in them as well. A campaign that does not catch the builds it names has no teeth.
+Which one is said in TORTURE_BREAKAGE; several with commas between. Some are no broken builds but faults that only code can
+make (an error in a handler of events, a kernel that says nothing), and the daemon has to live through them. A daemon's
+workers are spawned and import their parent's main module, so the breakage is applied in them as well.
+A campaign that does not catch the builds it names has no teeth.
 """
 
+import itertools
 import os
 import stat
 import sys
@@ -179,6 +182,80 @@ def panics_unexplained() -> None:
     foreign.spoken = lambda error: f"{error}"
 
 
+def no_sweep() -> None:
+    """What no event tells of is not looked for."""
+    from daemon.landing.intake import Intake
+
+    Intake.sweep = lambda *_: None  # type: ignore[method-assign]  # a broken build is meant
+
+
+def overflow_ignored() -> None:
+    """Events that the kernel threw away are nobody's business."""
+    from daemon.landing.watcher import _Tree
+
+    _Tree.on_queue_overflow = lambda *_: None  # type: ignore[method-assign]  # a broken build is meant
+
+
+def canary_not_waited_for() -> None:
+    """A watcher is well as long as its thread lives."""
+    from daemon.landing.watcher import Watcher
+
+    Watcher._canary_missing = lambda *_: None  # type: ignore[method-assign]  # a broken build is meant
+
+
+def blindness_forgotten() -> None:
+    """A watcher that was rebuilt is well until it is proved blind again, for ever."""
+    from daemon.landing.watcher import Watcher
+
+    Watcher.sees = property(lambda _: True)  # type: ignore[assignment,method-assign]  # a broken build is meant
+
+
+def lock_not_taken() -> None:
+    """Any number of daemons may work on one root."""
+    import fcntl
+
+    fcntl.lockf = lambda *_: None
+
+
+def lease_not_asked() -> None:
+    """Whether somebody still writes to a file is not asked."""
+    from daemon.landing import candidates, claims
+    from daemon.scheduling import planning
+
+    for module in (candidates, claims, planning):
+        vars(module)["lease_answer"] = lambda _: "free"
+
+
+def handler_fails() -> None:
+    """A fault: every tenth hint meets an error in whoever handles it."""
+    from daemon.landing.intake import Intake
+
+    heard, calls = Intake.hint, itertools.count(1)
+
+    def hint(self: Intake, hint: Any) -> None:
+        if next(calls) % 10 == 0:
+            raise RuntimeError("a mistake on purpose")
+        heard(self, hint)
+
+    Intake.hint = hint  # type: ignore[method-assign]  # a fault is meant
+
+
+def no_hints() -> None:
+    """A fault: the kernel tells of no file, as on a network mount; the canary is ours and comes back."""
+    from daemon.landing.intake import Intake
+
+    Intake.hint = lambda *_: None  # type: ignore[method-assign]  # a fault is meant
+
+
+def silent_kernel() -> None:
+    """A fault: the kernel tells nothing at all while every thread lives. The daemon gives up sooner than it would."""
+    from daemon import guard
+    from daemon.landing import watcher
+
+    watcher._Tree.on_event = lambda *_: None  # type: ignore[method-assign]  # a fault is meant
+    watcher._CANARY_PATIENCE, guard._BLIND = 1.0, 3.0
+
+
 def _sync_only(*, regular: bool) -> None:
     """Let fsync do nothing for folders (`regular`), or for files; patched in `os`, as modules hold ours by many names."""
     fsync = os.fsync
@@ -208,6 +285,15 @@ BREAKAGES: dict[str, Callable[[], None]] = {
         no_memory_limit,
         follows_links,
         panics_unexplained,
+        no_sweep,
+        overflow_ignored,
+        canary_not_waited_for,
+        blindness_forgotten,
+        lock_not_taken,
+        lease_not_asked,
+        handler_fails,
+        no_hints,
+        silent_kernel,
     )
 }
 """By name. The docstring of each says what promise it removes."""
@@ -220,8 +306,8 @@ def environment(breakage: str | None) -> dict[str, str]:
     return {"TORTURE_BREAKAGE": breakage, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
 
 
-if "TORTURE_BREAKAGE" in os.environ:
-    BREAKAGES[os.environ["TORTURE_BREAKAGE"]]()
+for _name in filter(None, os.environ.get("TORTURE_BREAKAGE", "").split(",")):
+    BREAKAGES[_name]()
 
 if __name__ == "__main__":
     from daemon.cli.main import app  # after the breakage, so that what it imports is broken as well

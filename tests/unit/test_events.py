@@ -37,6 +37,16 @@ def test_everything_that_is_logged_is_one_of_the_events() -> None:
         assert "Event." in ast.unparse(call.args[0]) or ast.unparse(call.args[0]) == "event", place
 
 
+def test_every_event_that_is_promised_is_logged_somewhere() -> None:
+    sources = [
+        file.read_text("utf-8")
+        for file in Path(daemon.__file__).parent.rglob("*.py")
+        if file.name != "events.py"
+    ]
+    said = set(re.findall(r"\bEvent\.([A-Z_]+)\b", "\n".join(sources)))
+    assert set(Event.__members__) <= said
+
+
 def test_a_logged_field_is_one_that_the_event_promises() -> None:
     missing = []
     for place, call in logging_calls():

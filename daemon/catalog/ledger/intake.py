@@ -114,6 +114,14 @@ class IntakeLedger:
             for batch in batches
         ]
 
+    def changed(self, file_id: int, size: int, mtime_ns: int) -> None:
+        """A claimed file looks otherwise than when it was claimed: somebody still had it open."""
+        with self._store.transaction() as tx:
+            tx.execute(
+                "UPDATE files SET size = ?, mtime_ns = ? WHERE file_id = ? AND state = 'claimed'",
+                (size, mtime_ns, file_id),
+            )
+
     def given_up(self, batch_id: str) -> OpenClaim | None:
         """What of a claim was not there when it was confirmed; None where all of it was, or no batch has this id."""
         rows = self._store.rows(

@@ -148,3 +148,25 @@ def test_a_file_that_vanishes_under_the_look_is_no_hindrance(
     monkeypatch.setattr(candidates, "_known", gone)
     candidates.sweep(0.0)
     assert candidates.count == 0
+
+
+def test_what_went_with_its_folder_while_it_was_looked_at_is_found_as_soon_as_it_is_back(
+    tmp_path: Path,
+) -> None:
+    landing, away = tmp_path / "landing", tmp_path / "away"
+    (path,) = drop(tmp_path, "calm", "a.csv")
+    moves = [landing.rename]
+
+    def rules(_: TableKey) -> LandingRules:
+        if moves:
+            moves.pop()(away)
+        return LandingRules(settle=0)
+
+    candidates = Candidates(
+        landing, rules=rules, route=lambda _: None, settle=0, known=lambda *_: None, incomplete_wait=0
+    )
+    candidates.hint(Hint(path, moved=True, is_directory=False), 0.0)
+    assert not candidates.count
+    away.rename(landing)
+    candidates.sweep(1.0)
+    assert list(candidates.ready[CALM]) == [path]

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -150,4 +151,67 @@ def test_a_claimed_folder_whose_sync_failed_is_made_anew_before_a_sync_is_truste
     assert len(doubtful) == len(set(doubtful)) == 2
     assert ledger.promotions.unstaged(KEY) == 1
     assert ledger.intake.open_claims() == []
+    ledger.close()
+
+
+def test_a_file_whose_writer_opened_it_as_it_was_claimed_stays_claimed_when_its_name_is_taken_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = layout.landing / "orders/a.csv"
+    file.write_text("a,b\n1,2\n")
+    ledger = Ledger.open(layout.ledger)
+    with file.open("a"):
+        monkeypatch.setattr(module, "sync_directory", lambda _: file.write_text("a,b\n3,4\n"))
+        batch = Claims(ledger.intake, layout).claim(KEY, [ready(file)], NOW)
+    assert batch is not None
+    assert [path.read_text() for path in layout.claimed(batch).iterdir()] == ["a,b\n1,2\n"]
+    assert file.read_text() == "a,b\n3,4\n"
+    ledger.close()
+
+
+def test_a_claim_that_a_kill_cut_short_is_not_finished_over_an_open_writer(layout: Layout) -> None:
+    file = layout.landing / "orders/a.csv"
+    file.write_text("a,b\n1,2\n")
+    ledger = Ledger.open(layout.ledger)
+    intent = ClaimIntent(
+        "orders/a.csv", Path("landing/orders/a.csv"), Path("landing/.claimed/b/0-a.csv"), 8, 1, 1
+    )
+    ledger.intake.intend("b", KEY, [intent], NOW)
+    layout.claimed("b").mkdir()
+    with file.open("a"):
+        file.rename(layout.root / intent.claimed_path)
+        Claims(ledger.intake, layout).recover(NOW)
+        assert file.exists()
+    assert not layout.claimed("b").exists()
+    ledger.close()
+
+
+def test_a_file_that_a_kill_left_half_given_back_is_claimed_once(layout: Layout) -> None:
+    file = layout.landing / "orders/a.csv"
+    file.write_text("a,b\n1,2\n")
+    ledger = Ledger.open(layout.ledger)
+    intent = ClaimIntent(
+        "orders/a.csv", Path("landing/orders/a.csv"), Path("landing/.claimed/b/0-a.csv"), 8, 1, 1
+    )
+    ledger.intake.intend("b", KEY, [intent], NOW)
+    layout.claimed("b").mkdir()
+    (layout.root / intent.claimed_path).hardlink_to(file)
+    Claims(ledger.intake, layout).recover(NOW)
+    assert not layout.claimed("b").exists()
+    assert file.exists()
+    assert ledger.promotions.unstaged(KEY) == 0
+    ledger.close()
+
+
+def test_a_done_marker_goes_with_its_file_and_stays_while_the_file_does(layout: Layout) -> None:
+    file, marker = layout.landing / "orders/a.csv", layout.landing / "orders/a.csv.done"
+    file.write_text("a,b\n1,2\n")
+    marker.touch()
+    ledger = Ledger.open(layout.ledger)
+    claims = Claims(ledger.intake, layout)
+    with file.open("a"):
+        assert claims.claim(KEY, [replace(ready(file), marker=marker)], NOW) is None
+        assert marker.exists()
+    assert claims.claim(KEY, [replace(ready(file), marker=marker)], NOW) is not None
+    assert not marker.exists()
     ledger.close()

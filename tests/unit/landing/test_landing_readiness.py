@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.landing.leases import LeaseAnswer
+from daemon.lake.leases import LeaseAnswer
 from daemon.landing.readiness import (
     Ignore,
     Observation,

@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from refinery import HOPS, Refinery
+from structlog.testing import capture_logs
 
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
@@ -241,3 +242,25 @@ def test_nothing_is_published_whose_columns_could_not_be_noted(
 
 def refuse(*_: object) -> None:
     raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_claimed_file_that_somebody_still_writes_to_is_read_once_when_it_has_come_to_rest(
+    refinery: Refinery,
+) -> None:
+    batch = refinery.claim(KEY, a=TEXT)
+    (path,) = refinery.layout.claimed(batch).iterdir()
+    with capture_logs() as logs:
+        with path.open("a") as writer:
+            refinery.promoter.step(KEY, Layer.STAGED)
+            writer.write("4,40\n")
+        refinery.backoff.release("machine")
+        refinery.promoter.step(KEY, Layer.STAGED)
+    assert [line["error"] for line in logs] == [
+        "sales/orders/a.csv: somebody still writes to it; it is read when it has come to rest",
+        "sales/orders/a.csv: somebody wrote to it; it is read when it has come to rest",
+    ]
+    refinery.backoff.release("machine")
+    refinery.climb(KEY)
+    gold = rows(refinery, Layer.GOLD)
+    assert gold is not None
+    assert gold["id"].to_list() == [1, 2, 3, 4]

@@ -1,4 +1,4 @@
-"""Asks the kernel whether any process has a file open for writing. Used by intake, claims and `doctor`.
+"""Asks the kernel whether any process has a file open for writing. Used by intake, claims, planning and `doctor`.
 
 A read lease is only given on a file that nobody has open for writing: exact, and a few microseconds. It is
 refused on most network file systems, and to those who neither own the file nor have CAP_LEASE.

@@ -1,4 +1,5 @@
-"""A throw-away systemd: PID 1 of a container over an overlay of this machine's own root. Used by the systemd tests.
+"""A throw-away systemd: PID 1 of a container over an overlay of this machine's own root. Used by the systemd tests
+and the campaign `systemd`.
 
 Needs root, systemd-nspawn (package systemd-container) and nsenter. Nothing of the machine is changed: what the
 container writes goes into a tmpfs that is unmounted at the end.
@@ -13,12 +14,12 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 PROGRAM = Path("/opt/medalliond/bin/medalliond")
 """The installed command, inside."""
 
@@ -78,10 +79,11 @@ class Container:
 
 
 @contextmanager
-def booted(work: Path, prepare: Callable[[Path], None]) -> Iterator[Container]:
+def booted(work: Path, prepare: Callable[[Path], None], kept: Mapping[Path, Path]) -> Iterator[Container]:
     """Boot a container with this repository installed at /opt/medalliond. `work` is an empty folder.
 
-    `prepare` may change its root before it boots.
+    `prepare` may change its root before it boots; `kept` are folders of this machine that it writes to, and where: leases
+    are not to be had on an overlay.
     """
     with ExitStack() as stack:
         stack.enter_context(_alone())
@@ -96,9 +98,9 @@ def booted(work: Path, prepare: Callable[[Path], None]) -> Iterator[Container]:
             Path(sysconfig.get_path("purelib")): "packages",
             REPOSITORY: "source",
         }
-        nspawn = stack.enter_context(
-            _nspawn(root, [f"{path}:/opt/medalliond/{name}" for path, name in binds.items()])
-        )
+        options = [f"--bind-ro={path}:/opt/medalliond/{name}" for path, name in binds.items()]
+        options += [f"--bind={here}:{there}" for here, there in kept.items()]
+        nspawn = stack.enter_context(_nspawn(root, options))
         yield Container(root, _leader(nspawn))
 
 
@@ -129,7 +131,7 @@ def _overlay(work: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _nspawn(root: Path, binds: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def _nspawn(root: Path, mounts: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     options = [
         "--quiet",
         "--boot",
@@ -144,8 +146,7 @@ def _nspawn(root: Path, binds: list[str]) -> Iterator[subprocess.Popen[bytes]]:
         f"--directory={root}",
         f"--machine=medalliond-{os.getpid()}",
         *options,
-        *(f"--bind-ro={bind}" for bind in binds),
-        "--tmpfs=/var/lib/medalliond:mode=755",  # leases are not to be had on an overlay
+        *mounts,
         "systemd.unit=basic.target",
     ]
     with (root.parent / "log").open("wb") as log:

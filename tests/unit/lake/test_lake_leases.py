@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.landing.leases import lease_answer
+from daemon.lake.leases import lease_answer
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_question_leaves_no_lease_and_no_descriptor_behind(file: Path) -> No
 
 def test_a_writer_who_comes_while_we_ask_does_not_end_the_process(file: Path) -> None:
     script = f"""
-import os, pathlib, threading, daemon.landing.leases as leases
+import os, pathlib, threading, daemon.lake.leases as leases
 path, stopped = pathlib.Path({str(file)!r}), threading.Event()
 def write():
     while not stopped.is_set():

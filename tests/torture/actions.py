@@ -1,0 +1,353 @@
+"""A user who drops, deletes, renames and replaces files at random, against a daemon that is killed at random: stories.
+
+Told by Hypothesis to the daemon's own parts in one process, and held against a model: a few names with a content each.
+Every act of the daemon on the disk is a moment at which the user may act in between, or the daemon be killed. Used by
+the campaign `crowded`.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NoReturn, TextIO
+from unittest import mock
+
+import structlog
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from torture.campaign import Plan, Report
+from torture.world import column
+
+NAMES = ("a.csv", "b.csv", "c.csv")
+_ACTS = ("rename", "replace", "link", "unlink", "mkdir", "fsync", "rmdir")
+_TABLE = "events"
+
+
+class _KilledError(BaseException):
+    """The process is no more: nothing that would clean up after an error may run."""
+
+
+class _Moments:
+    """Counts what is done to the disk; at a chosen moment the user acts, or the process dies.
+
+    `from_claim`: the first that counts is the rename of the first file that is claimed.
+    """
+
+    def __init__(self, *, from_claim: bool = False) -> None:
+        self.real = {name: getattr(os, name) for name in _ACTS}
+        self.before: Callable[[], None] | None = None
+        self.at = 0
+        self.dead = False
+        self._waits_for_claim = from_claim
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        with mock.patch.dict(vars(os), {name: self._counted(name) for name in _ACTS}):
+            yield
+
+    def _counted(self, name: str) -> Callable[..., object]:
+        def act(*args: object, **options: object) -> object:
+            if name == "rename" and "/.claimed/" in str(args[1]):
+                self._waits_for_claim = False
+            if not self._waits_for_claim:
+                self.moment()
+            return self.real[name](*args, **options)
+
+        return act
+
+    def moment(self) -> None:
+        """One more is about to happen."""
+        if self.dead:
+            raise _KilledError
+        if self.at == 0 and self.before is not None:
+            before, self.before = self.before, None
+            before()
+        self.at -= 1
+
+    def die(self) -> None:
+        self.dead = True
+        raise _KilledError
+
+
+class _House:
+    """The daemon's parts on one root, without threads and processes."""
+
+    def __init__(self, root: Path) -> None:
+        from daemon.lake.layout import Layout
+
+        self.layout = Layout(root)
+        (self.layout.landing / _TABLE).mkdir(parents=True)
+        self.start()
+
+    def start(self) -> None:
+        from refinery import Refinery
+
+        from daemon.catalog.contract import LandingRules
+        from daemon.landing.candidates import Candidates
+        from daemon.landing.claims import Claims
+        from daemon.scheduling.recovery import recover
+
+        self._refinery = Refinery(self.layout)
+        self._refinery.contracts.reload()
+        ledger = self._refinery.ledger
+        self._candidates = Candidates(
+            self.layout.landing,
+            rules=lambda _: LandingRules(),
+            route=lambda _: None,
+            settle=0.0,
+            known=ledger.intake.known,
+            incomplete_wait=0.0,
+        )
+        self._claims = Claims(ledger.intake, self.layout)
+        self._claims.recover(datetime.now(UTC))
+        recover(ledger, self.layout, self._refinery.contracts.models())
+
+    def tick(self) -> None:
+        """Find, claim, carry up and bring to rest what there is."""
+        ledger = self._refinery.ledger
+        self._claims.give_back_forgotten()
+        self._candidates.sweep(time.monotonic())
+        for key, ready in list(self._candidates.ready.items()):
+            files = list(ready.values())
+            for file in files:
+                self._candidates.taken(key, file.path)
+            self._claims.claim(key, files, datetime.now(UTC))
+        self._refinery.backoff.release("machine")
+        for key in {key for key, _ in ledger.promotions.due_hops()}:
+            self._refinery.climb(key)
+        for key in ledger.rest.tables():
+            self._refinery.settle(key)
+
+    def stop(self) -> None:
+        self._refinery.close()
+
+
+class Story(RuleBasedStateMachine):
+    """One story, in a folder of its own."""
+
+    report: Report
+    work: Path
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(dir=self.work))
+        self.house = _House(self.folder / "root")
+        self.landing = self.house.layout.landing / _TABLE
+        self.owed: set[str] = set()  # tokens that must come out once
+        self.may: set[str] = set()  # tokens that were taken away by the user: once, or not at all
+        self.shared: set[str] = set()  # tokens that stand in more than one file
+        self.writer: TextIO | None = None
+        self.held: set[str] = set()  # the tokens in the file that is open for writing
+        self.count = 0
+
+    # what the user does; all of it is over in a moment, whatever the daemon is at
+
+    def put(self, name: str) -> None:
+        """Drop a new file by rename, over whatever has the name."""
+        token = self._token()
+        arriving = self.folder / "arriving"
+        arriving.write_text(f"id,note\n{token},written by a user\n")
+        self._gone(name)
+        arriving.rename(self.landing / name)
+        self.owed.add(token)
+
+    def copy(self, name: str, to: str) -> None:
+        """The same content under another name, if that is free and nobody writes to it."""
+        tokens = self._tokens(name)
+        if tokens and not self._tokens(to) and not tokens & self.held:
+            shutil.copyfile(self.landing / name, self.folder / "arriving")
+            (self.folder / "arriving").rename(self.landing / to)
+            self.shared |= tokens
+
+    def write(self, name: str) -> None:
+        """Open a file that lies there, to write on in it and let it go some time later."""
+        tokens = self._tokens(name)
+        if self.writer is None and tokens and not tokens & self.shared:
+            self.writer, self.held = (self.landing / name).open("a"), tokens
+
+    def delete(self, name: str) -> None:
+        """Take away what lies there."""
+        self._gone(name)
+        (self.landing / name).unlink(missing_ok=True)
+
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name, over whatever has that."""
+        if self._tokens(name) and name != to:
+            self._gone(to)
+            (self.landing / name).rename(self.landing / to)
+
+    def _token(self) -> str:
+        self.count += 1
+        return f"U{self.count:05}"
+
+    def _tokens(self, name: str) -> set[str]:
+        """What stands in a file, if it lies there."""
+        path = self.landing / name
+        return set(re.findall(r"U\d{5}", path.read_text())) if path.exists() else set()
+
+    def _gone(self, name: str) -> None:
+        """What lies under a name is about to be taken away; what the daemon took already is not."""
+        self.may |= self._tokens(name)
+        self.owed -= self.may
+
+    def act(self, action: str, name: str, to: str) -> None:
+        """Do one of these."""
+        if action in {"copy", "move"}:
+            getattr(self, action)(name, to)
+        else:
+            getattr(self, action)(name)
+
+    names = st.sampled_from(NAMES)
+    actions = st.sampled_from(("put", "put", "put", "copy", "delete", "move", "write", "write"))
+
+    @rule(action=actions, name=names, to=names)
+    def user(self, action: str, name: str, to: str) -> None:
+        self.act(action, name, to)
+
+    @precondition(lambda self: self.writer)
+    @rule()
+    def let_go(self) -> None:
+        """The user writes a last record into the open file, wherever it is by now, and closes it."""
+        assert self.writer is not None
+        token = self._token()
+        (self.may if self.held & self.may else self.owed).add(token)
+        with self.writer as writer:
+            writer.write(f"{token},added by a user\n")
+        self.writer, self.held = None, set()
+
+    @rule()
+    def tick(self) -> None:
+        self.house.tick()
+
+    @rule(action=actions, name=names, to=names, at=st.integers(0, 40))
+    def user_in_a_tick(self, action: str, name: str, to: str, at: int) -> None:
+        moments = _Moments()
+
+        self._meddled(moments, lambda: self._interfere(moments, action, name, to), at)
+
+    def _interfere(self, moments: _Moments, action: str, name: str, to: str) -> None:
+        with mock.patch.dict(vars(os), moments.real):
+            self.act(action, name, to)
+
+    @rule(at=st.integers(0, 120))
+    def killed_in_a_tick(self, at: int) -> None:
+        self._killed(_Moments(), at)
+
+    @rule(name=names, at=st.integers(1, 5))
+    def killed_right_after_a_claim(self, name: str, at: int) -> None:
+        self.put(name)
+        self._killed(_Moments(from_claim=True), at)
+
+    @rule(name=names, then=st.sampled_from(("nothing", "another file", "killed")))
+    def opened_just_before_a_claim(self, name: str, then: str) -> None:
+        """Too late to be seen by the look before; and what may happen as soon as the file is claimed."""
+        self.put(name)
+        moments = _Moments(from_claim=True)
+
+        def opened() -> None:
+            self._interfere(moments, "write", name, name)
+            if then != "nothing":
+                moments.before, moments.at = next_, 1
+
+        def next_() -> None:
+            if then == "killed":
+                moments.die()
+            self._interfere(moments, "put", name, name)
+
+        self._meddled(moments, opened, 0)
+        self.house.stop()
+        self.house.start()
+
+    def _killed(self, moments: _Moments, at: int) -> None:
+        self._meddled(moments, moments.die, at)
+        self.house.stop()
+        self.house.start()
+
+    @precondition(lambda self: self.count)
+    @rule(at=st.integers(0, 30))
+    def killed_in_recovery(self, at: int) -> None:
+        self.house.stop()
+        moments = _Moments()
+        moments.before, moments.at = moments.die, at
+        with moments.watched():
+            try:
+                self.house.start()
+            except _KilledError:
+                self.report.planned += 1
+                self.report.fired += 1
+        self.house.stop()
+        self.house.start()
+
+    def _meddled(self, moments: _Moments, what: Callable[[], None], at: int) -> None:
+        """A tick with a fault in it; where the tick is shorter than that, the fault comes after it."""
+        moments.before, moments.at = what, at
+        self.report.planned += 1
+        with moments.watched():
+            try:
+                self.house.tick()
+                if moments.before is not None:
+                    moments.at = 0
+                    moments.moment()
+            except (_KilledError, FileNotFoundError):  # a file went from under the daemon: it tries again
+                pass
+        self.report.fired += moments.before is None
+
+    def teardown(self) -> None:
+        if self.writer is not None:
+            self.let_go()
+        for _ in range(3):
+            self.house.tick()
+        root = self.house.layout.root
+        found = Counter(column(f"{root}/data/gold/main/{_TABLE}/*.parquet", "id"))
+        self.house.stop()
+        lost = [token for token in self.owed if found[token] == 0]
+        doubled = [token for token, times in found.items() if times > 1]
+        shutil.rmtree(self.folder)
+        self.report.records_in += len(self.owed)
+        self.report.lost += len(lost)
+        self.report.doubled += len(doubled)
+        assert not lost, f"lost: {lost}"
+        assert not doubled, f"doubled: {doubled}"
+
+
+def _unheard(*_: object) -> NoReturn:
+    raise structlog.DropEvent
+
+
+def play(plan: Plan, report: Report, stories: int) -> None:
+    """Tell so many stories, or the broken build's until one goes wrong."""
+    from daemon.landing.claims import Claims
+
+    story = type("Story", (Story,), {"report": report, "work": plan.work})
+    forgetful = mock.patch.object(Claims, "recover", return_value=[])
+    quiet = structlog.get_config()
+    structlog.configure(processors=[_unheard])
+    try:
+        if plan.breakage is not None:
+            forgetful.start()
+        run_state_machine_as_test(
+            seed(plan.seed)(story),
+            settings=settings(
+                max_examples=stories,
+                stateful_step_count=12,
+                deadline=None,
+                database=None,
+                suppress_health_check=list(HealthCheck),
+                phases=[Phase.generate],  # to find the shortest story takes minutes
+            ),
+        )
+    except Exception as error:  # noqa: BLE001 - whatever went wrong in a story is a finding
+        report.findings.append("a story: " + "".join(traceback.format_exception(error))[-1500:])
+    finally:
+        mock.patch.stopall()
+        structlog.configure(**quiet)
+    report.figures["stories"] = f"{stories:,}"
