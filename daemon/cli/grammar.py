@@ -1,5 +1,6 @@
 """What all commands share: how an expected error ends one, and the options that many of them take."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -8,12 +9,16 @@ from typer.core import TyperGroup
 
 from daemon.errors import MedalliondError
 
+_NOT_FOR_OTHERS = 0o002
+"""Added to the umask: whatever it was, nobody but owner and group may change what we wrote, code and contracts first."""
+
 
 class Commands(TyperGroup):
     """The commands; an error that was expected is one message on standard error and exit status 1."""
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer keeps the types of its click to itself
         """Run a command. What is not the user's or the machine's doing is a bug, and shows its traceback."""
+        os.umask(os.umask(0o077) | _NOT_FOR_OTHERS)  # before the first file is written; workers inherit it
         try:
             return super().invoke(ctx)
         except MedalliondError as error:

@@ -23,16 +23,12 @@ from daemon.settings import Settings, load_settings
 _FAILING = 3
 """What a drain returns when something is left that fails."""
 
-_NOT_FOR_OTHERS = 0o002
-"""Added to the umask: whatever it was, nobody but owner and group may change what the daemon wrote."""
-
 LogFormat = Literal["json", "console"] | None
 LogLevel = Literal["debug", "info", "warning", "error"] | None
 
 
 def run_daemon(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> int:
     """Work until told to stop, and return the exit status."""
-    _keep_others_out()
     settings = _settings(root, log_format, log_level, log_file)
     configure(settings.log_format, settings.log_level, settings.log_file)
     return Service(settings).run()
@@ -40,7 +36,6 @@ def run_daemon(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_fi
 
 def drain_root(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> int:
     """Do all that is in landing and return the exit status; a terminal sees progress and warnings."""
-    _keep_others_out()
     if not on_terminal():
         settings = _settings(root, log_format, log_level, log_file)
         configure(settings.log_format, settings.log_level, settings.log_file)
@@ -52,11 +47,6 @@ def drain_root(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_fi
         status = Service(settings).drain(display.show)
     display.summarise(status)
     return status
-
-
-def _keep_others_out() -> None:
-    """Before the first file is written; workers inherit it."""
-    os.umask(os.umask(0o077) | _NOT_FOR_OTHERS)
 
 
 def _settings(root: Path, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> Settings:

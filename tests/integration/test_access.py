@@ -86,9 +86,11 @@ def test_what_stands_in_a_cell_is_said_by_no_log_line_and_not_by_status(tmp_path
 
 
 def test_archive_and_quarantine_are_closed_to_others_and_nothing_is_world_writable(tmp_path: Path) -> None:
-    contract(tmp_path, "orders", CONTRACT)
     before = os.umask(0)  # the worst that an administrator may have set
     try:
+        say(tmp_path, "init")
+        assert not [path for path in tmp_path.rglob("*") if path.stat().st_mode & stat.S_IWOTH]
+        contract(tmp_path, "orders", CONTRACT)
         land(tmp_path, "orders/good.csv", "id,amount,day,note\n1,1.00,2024-01-01,a\n2,x,2024-01-01,b\n")
         land(tmp_path, "orders/bad.parquet", b"PAR1 no parquet PAR1")
         say(tmp_path, "drain")
