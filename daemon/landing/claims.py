@@ -91,14 +91,13 @@ class Claims:
         """
         root, found = self._layout.root, False
         for folder in self._layout.claimed("").glob("*"):
-            claim = self._ledger.given_up(folder.name)
-            if claim is None:
-                continue
-            for intent in claim.intents:
+            given_up = self._ledger.given_up(folder.name)
+            for intent in given_up:
                 if os.path.lexists(root / intent.claimed_path):
                     (root / intent.landing_path).parent.mkdir(parents=True, exist_ok=True)
                     found |= _give_back(root / intent.claimed_path, root / intent.landing_path)
-            _remove_empty(folder)
+            if given_up:
+                _remove_empty(folder)
         return found
 
     def _intent(self, file: ReadyFile, inside: Path, ordinal: int) -> ClaimIntent:

@@ -122,15 +122,10 @@ class IntakeLedger:
                 (size, mtime_ns, file_id),
             )
 
-    def given_up(self, batch_id: str) -> OpenClaim | None:
-        """What of a claim was not there when it was confirmed; None where all of it was, or no batch has this id."""
-        rows = self._store.rows(
-            "SELECT * FROM files WHERE batch_id = ? AND state = 'vanished' ORDER BY ordinal", (batch_id,)
-        )
-        if not rows:
-            return None
-        key = TableKey(rows[0]["domain"], rows[0]["table_name"])
-        return OpenClaim(batch_id, key, tuple(_intent(row) for row in rows))
+    def given_up(self, batch_id: str) -> list[ClaimIntent]:
+        """What of a claim was not there when it was confirmed; nothing where no batch has this id."""
+        rows = self._store.rows("SELECT * FROM files WHERE batch_id = ? AND state = 'vanished'", (batch_id,))
+        return [_intent(row) for row in rows]
 
     def known(self, path: Path, size: int, mtime_ns: int) -> Literal["kept", "incomplete"] | None:
         """What is known of the file at `path` (relative to the root), as it looks: None for a new arrival.

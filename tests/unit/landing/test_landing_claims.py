@@ -215,3 +215,66 @@ def test_a_done_marker_goes_with_its_file_and_stays_while_the_file_does(layout: 
     assert claims.claim(KEY, [replace(ready(file), marker=marker)], NOW) is not None
     assert not marker.exists()
     ledger.close()
+
+
+def test_everything_that_was_given_up_goes_back_into_folders_that_are_made_anew(layout: Layout) -> None:
+    ledger = Ledger.open(layout.ledger)
+    claims = Claims(ledger.intake, layout)
+    names = {"b": ["x/y/1.csv", "x/y/2.csv"], "c": ["orders/3.csv"]}
+    for batch, files in names.items():
+        intents = [
+            ClaimIntent(
+                name, Path("landing", name), Path("landing/.claimed", batch, Path(name).name), 8, 1, 1
+            )
+            for name in files
+        ]
+        ledger.intake.intend(batch, KEY, intents, NOW)
+        ledger.intake.confirm(batch, {}, "t", NOW)
+        layout.claimed(batch).mkdir()
+        for name in files:
+            (layout.claimed(batch) / Path(name).name).write_text(name)
+    layout.claimed("nobody's").mkdir()
+    (layout.landing / "orders/3.csv").write_text("its name is taken")
+    assert claims.give_back_forgotten()
+    for name in names["b"]:
+        assert (layout.landing / name).read_text() == name
+    assert [path.name for path in (layout.landing / ".claimed").rglob("*.csv")] == ["3.csv"]
+    assert {path.name for path in (layout.landing / ".claimed").iterdir()} == {"c", "nobody's"}
+    assert not claims.give_back_forgotten()
+    (layout.landing / "orders/3.csv").unlink()
+    assert claims.give_back_forgotten()
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "claimed"),
+    [
+        ("a.csv", "0-a.csv"),
+        (os.fsdecode(b"\xfcber.csv"), "0-_ber.csv"),
+        ("\u00fc.csv", "0-\u00fc.csv"),
+        ("n" * 250 + ".csv", "0-" + "n" * 249 + ".csv"),
+        ("n" * 251 + ".csv", "0-" + "n" * 249 + ".csv"),
+        ("\u00fc" * 125 + ".csv", "0-" + "\u00fc" * 124 + ".csv"),
+    ],
+)
+def test_a_claimed_name_is_utf_8_fits_a_directory_and_keeps_its_ending(
+    layout: Layout, name: str, claimed: str
+) -> None:
+    file = layout.landing / "orders" / name
+    file.write_text("a,b\n1,2\n")
+    ledger = Ledger.open(layout.ledger)
+    batch = Claims(ledger.intake, layout).claim(KEY, [replace(ready(file), name="orders/odd.csv")], NOW)
+    assert batch is not None
+    assert [path.name for path in layout.claimed(batch).iterdir()] == [claimed]
+    ledger.close()
+
+
+def test_the_first_claim_makes_its_place_and_needs_no_marker_to_be_there_still(layout: Layout) -> None:
+    file = layout.landing / "orders/a.csv"
+    file.write_text("a,b\n1,2\n")
+    (layout.landing / ".claimed").rmdir()
+    ledger = Ledger.open(layout.ledger)
+    assert Claims(ledger.intake, layout).claim(
+        KEY, [replace(ready(file), marker=file.with_suffix(".done"))], NOW
+    )
+    ledger.close()

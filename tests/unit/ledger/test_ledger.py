@@ -408,3 +408,65 @@ def test_what_was_committed_is_there_when_the_ledger_is_opened_again(world: Worl
     assert due is not None
     assert due.items[0].batch_id == batch
     again.close()
+
+
+def test_what_was_put_back_into_landing_is_known_there_as_long_as_it_looks_the_same(world: World) -> None:
+    intake, place = world.ledger.intake, Path("landing/a.csv")
+    world.claim("a.csv")
+    assert intake.known(place, 10, 1) is None
+    world.ledger.rest.plan([(1, place)])
+    assert intake.known(place, 10, 1) == "kept"
+    assert intake.known(place, 11, 1) is None
+    assert intake.known(place, 10, 2) is None
+    assert intake.known(Path("landing/b.csv"), 10, 1) is None
+    with sqlite3.connect(world.path) as connection:
+        connection.execute("UPDATE files SET state = 'returned'")
+    connection.close()
+    assert intake.known(place, 10, 1) == "incomplete"
+
+
+def test_what_was_put_back_to_be_taken_anew_is_a_new_arrival_and_the_last_of_a_name_counts(
+    world: World,
+) -> None:
+    intake, place = world.ledger.intake, Path("landing/a.csv")
+    world.claim("a.csv")
+    world.claim("a.csv")
+    world.ledger.rest.plan([(1, place), (2, place)])
+    with sqlite3.connect(world.path) as connection:
+        connection.execute("UPDATE files SET state = 'returned' WHERE file_id = 2")
+        connection.execute("UPDATE files SET state = 'set_aside' WHERE file_id = 1")
+    assert intake.known(place, 10, 1) == "incomplete"
+    with connection:
+        connection.execute("UPDATE files SET resting_path = NULL WHERE file_id = 2")
+        connection.execute("UPDATE files SET state = 'replayed' WHERE file_id = 1")
+    connection.close()
+    assert intake.known(place, 10, 1) is None
+
+
+def test_how_a_claimed_file_looks_may_change_and_nobody_else_s(world: World) -> None:
+    batch = world.claim("a.csv", "b.csv")
+    world.intend("later", "c.csv")
+    for file_id in (1, 3):
+        world.ledger.intake.changed(file_id, 20, 2)
+    assert [(file.size, file.mtime_ns) for file in world.due(Layer.STAGED).items[0].sources] == [
+        (20, 2),
+        (10, 1),
+    ]
+    (claim,) = world.ledger.intake.open_claims()
+    assert [(intent.size, intent.mtime_ns) for intent in claim.intents] == [(10, 1)]
+    assert world.due(Layer.STAGED).items[0].batch_id == batch
+
+
+def test_a_claim_is_told_as_it_was_intended_and_what_of_it_was_given_up(world: World) -> None:
+    world.intend("first", "a.csv", "b.csv")
+    world.intend("second", "c.csv")
+    claims = world.ledger.intake.open_claims()
+    assert [(claim.batch_id, claim.key) for claim in claims] == [("first", KEY), ("second", KEY)]
+    b = ClaimIntent("b.csv", Path("landing/b.csv"), Path("landing/.claimed/first/b.csv"), 10, 1, 1)
+    assert claims[0].intents[1] == b
+    assert world.ledger.intake.confirm("first", {0: (10, 1)}, "t1", NOW)
+    assert not world.ledger.intake.confirm("second", {}, "t2", NOW)
+    assert world.ledger.intake.given_up("first") == [b]
+    assert [intent.name for intent in world.ledger.intake.given_up("second")] == ["c.csv"]
+    assert world.ledger.intake.given_up("nobody's") == []
+    assert world.ledger.intake.open_claims() == []
