@@ -1,0 +1,161 @@
+"""Mixed load for a long time: what the daemon holds must not grow with what has passed through it.
+
+`n` is how many seconds of load. Files come one by one and in bursts, into tables with and without a contract, some of them
+unreadable. Sampled all the while: memory of the daemon and its workers, open files, threads, inotify watches, the
+ledger's write-ahead log, and the ledger, which may only grow by what it keeps of each file.
+"""
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from torture.campaign import Campaign, Plan, Report
+from torture.world import World
+
+_EVERY = 1.0
+_WARM = 0.4
+"""The share of the samples at the beginning that does not count: pools, caches and allocators fill."""
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What there is at one moment. Memory in MB, the write-ahead log in MB, the ledger in kB for each file delivered."""
+
+    memory: float
+    open_files: float
+    threads: float
+    watches: float
+    wal: float
+    ledger: float
+
+
+_GROWTH = Sample(memory=20.0, open_files=3.0, threads=4.0, watches=0.5, wal=1.0, ledger=0.5)
+"""How much higher each may be at the end than after the warm-up, along the line of least squares.
+
+About three times the noise: short runs of the whole daemon showed 6.6 at most, 0.1, 1.4, 0, 0.1 and 0.1.
+"""
+
+
+def run(plan: Plan) -> Report:
+    """Let the load go on for `n` seconds; the faults are the damaged files in it."""
+    report = Report()
+    world = World(plan.work, plan.breakage)
+    log = plan.work / "daemon.log"
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            world.command("run"),
+            env=world.environment(log_level="info", generation_grace="5"),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            while b"daemon_ready" not in log.read_bytes() and daemon.poll() is None:
+                time.sleep(0.05)
+            samples = _load(plan, world, daemon, report)
+        finally:
+            daemon.terminate()
+            daemon.wait(60)
+    if daemon.returncode != 0:
+        report.hands += 1
+        report.findings.append(f"the daemon ended with {daemon.returncode}: {log.read_text()[-1000:]}")
+    _judge(samples, report)
+    drained = world.run("drain", timeout=600)
+    if drained.returncode != 0:
+        report.hands += 1
+        report.findings.append(
+            f"drain after the load ended with {drained.returncode}: {drained.stdout[-800:]}"
+        )
+    account = world.account()
+    report.records_in = account.records_in
+    report.lost, report.doubled = len(account.lost), len(account.doubled)
+    report.findings += account.findings
+    report.figures["files"] = f"{len(world.dropped):,}"
+    return report
+
+
+def _load(plan: Plan, world: World, daemon: "subprocess.Popen[bytes]", report: Report) -> list[Sample]:
+    chance = random.Random(plan.seed)
+    samples: list[Sample] = []
+    began = sampled = time.monotonic()
+    number = 0
+    while time.monotonic() - began < plan.n and daemon.poll() is None:
+        for _ in range(chance.choice((1, 1, 1, 2, 20))):
+            path = world.drop(number := number + 1)
+            if number % 50 == 0:  # an unreadable one as well
+                report.planned += 1
+                damaged = world.outside / f"damaged-{number}.xlsx"
+                damaged.write_bytes(chance.randbytes(200))
+                damaged.rename(path.parent / damaged.name)
+                report.fired += 1
+        while _waiting(world) > 100 and time.monotonic() - began < plan.n:
+            time.sleep(0.05)  # the load is what the machine can carry, not more
+        time.sleep(chance.uniform(0, 0.2))
+        if time.monotonic() - sampled > _EVERY:
+            sampled = time.monotonic()
+            sample = _sample(world, daemon.pid)
+            if sample:
+                samples.append(sample)
+    return samples
+
+
+def _waiting(world: World) -> int:
+    found = os.walk(world.root / "landing")
+    return sum(len(files) for here, _, files in found if not here.endswith("/.receipts"))
+
+
+def _sample(world: World, pid: int) -> Sample | None:
+    catalog = world.root / "catalog"
+    process = Path(f"/proc/{pid}")
+    try:
+        threads = list((process / "task").iterdir())
+        pids = [
+            str(pid),
+            *(child for thread in threads for child in (thread / "children").read_text().split()),
+        ]
+        memory = sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in pids) * _PAGE / 1e6
+        infos = [info.read_text() for info in (process / "fdinfo").iterdir()]
+        watches = sum(info.count("inotify wd:") for info in infos)
+        wal = (catalog / "state.sqlite3-wal").stat().st_size / 1e6
+        ledger = (catalog / "state.sqlite3").stat().st_size / 1e3 / max(1, len(world.dropped))
+    except OSError:  # a worker was replaced, a descriptor closed in that instant: the next sample will do
+        return None
+    return Sample(memory, float(len(infos)), float(len(threads)), float(watches), wal, ledger)
+
+
+def _judge(samples: Sequence[Sample], report: Report) -> None:
+    counted = samples[int(len(samples) * _WARM) :]
+    if len(counted) < 5:
+        report.findings.append(f"only {len(counted)} samples after the warm-up")
+        return
+    for place, name in enumerate(field.name for field in fields(Sample)):
+        series = [astuple(sample)[place] for sample in counted]
+        growth, allowed = _growth(series), astuple(_GROWTH)[place]
+        report.figures[name.replace("_", " ")] = f"{series[-1]:.1f} ({growth:+.1f})"
+        if growth > allowed:
+            report.findings.append(
+                f"{name} grew by {growth:.1f} (at most {allowed:g}): {series[0]:.1f} to {series[-1]:.1f}"
+            )
+
+
+def _growth(series: Sequence[float]) -> float:
+    """The rise of the line of least squares from the first to the last value."""
+    count = len(series)
+    middle, mean = (count - 1) / 2, sum(series) / count
+    spread = sum((place - middle) ** 2 for place in range(count))
+    slope = sum((place - middle) * (value - mean) for place, value in enumerate(series)) / spread
+    return slope * (count - 1)
+
+
+CAMPAIGN = Campaign(
+    "endurance",
+    "mixed load for n seconds: memory, open files, threads, watches, write-ahead log, ledger",
+    run,
+    short=50,
+    long=1800,
+    teeth={"leaks_descriptors": 25, "wal_never_folded": 25},
+)
