@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torture.life import (
     LEFT_FOR_LATER,
+    MEANWHILE_IS,
     SETUP,
     Scene,
     ask,
@@ -222,6 +223,29 @@ def _write() -> None:
     threading.Timer(0.3, file.close).start()
 
 
+def _forgotten(warm: Warm, root: Path) -> None:
+    """A file lies where a claim that was given up would have put it: landing was not mounted meanwhile."""
+    _alone(warm, root)
+    expect(warm.run(root, ["drain"], setup=SETUP | {MEANWHILE_IS: "take away"}), warm)
+    (path,) = looked_up(root, "SELECT claimed_path FROM files WHERE state = 'vanished'")
+    claimed = root / os.fsdecode(path)
+    claimed.parent.mkdir(exist_ok=True)
+    (root / "landing/events/.taken").rename(claimed)
+
+
+def _take_away() -> None:
+    """Somebody takes the file away that is about to be claimed."""
+    path = Path(os.environ["TORTURE_ROOT"]) / "landing/events/0.csv"
+    path.rename(path.parent / ".taken")
+
+
+def _write_on() -> None:
+    """Somebody writes on in a file that was just claimed."""
+    (path,) = (Path(os.environ["TORTURE_ROOT"]) / "landing/.claimed").glob("*/*-0.csv")
+    with path.open("a") as file:
+        file.write("T0-late,00099,written late\n")
+
+
 def _swap() -> None:
     """Somebody puts a link in the place of the file that is about to be claimed."""
     path = Path(os.environ["TORTURE_ROOT"]) / "landing/events/0.csv"
@@ -248,6 +272,8 @@ _CLAIMING = "before landing.claims:_take:rename#1"
 MEANWHILE: dict[str, tuple[str, Callable[[], None]]] = {
     "write": (_CLAIMING, _write),
     "swap": (_CLAIMING, _swap),
+    "take away": (_CLAIMING, _take_away),
+    "write on": ("after catalog.ledger.intake:IntakeLedger.confirm:transaction#1", _write_on),
     "tidy": ("before catalog.ledger.intake:IntakeLedger.intend:transaction#1", _tidy),
     "refuse folder": ("before lake.durable:make_directory:sync_directory#1", _refuse),
     "refuse claim": ("before landing.claims:Claims._confirm:sync_directory#1", _refuse),
@@ -285,6 +311,8 @@ CORNERS = (
     Scene("lost merged file", _lost_merged, words=("verify", "--repair")),
     Scene("writer", _alone, meanwhile="write"),
     Scene("swapped", _alone, meanwhile="swap"),
+    Scene("written on", _alone, meanwhile="write on"),
+    Scene("forgotten", _forgotten),
     Scene("tidied", _alone, meanwhile="tidy"),
     *(
         Scene(f"refused {what}", _alone, meanwhile=f"refuse {what}")

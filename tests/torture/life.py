@@ -36,7 +36,7 @@ SETUP = {
 }
 """Short waits, and the grace of old generations over at once, so that their removal is part of every run."""
 
-MEANWHILE = "TORTURE_MEANWHILE"
+MEANWHILE_IS = "TORTURE_MEANWHILE"
 """The environment says what happens at one of the fail-points (points.py), once."""
 
 LEFT_FOR_LATER = {"MEDALLIOND_RETRY_BASE": "20"}
@@ -134,7 +134,7 @@ class Life:
         return warm.run(
             root,
             scene.words,
-            setup={**SETUP, **scene.setup, MEANWHILE: scene.meanwhile, **(setup or {})},
+            setup={**SETUP, **scene.setup, MEANWHILE_IS: scene.meanwhile, **(setup or {})},
             fault=scene.fault,
             meanwhile=stopping(root, scene.until) if scene.until else lambda _: None,
         )

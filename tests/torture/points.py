@@ -23,7 +23,7 @@ from pathlib import Path
 from types import CodeType, TracebackType
 from typing import Any
 
-from torture.life import MEANWHILE
+from torture.life import MEANWHILE_IS
 
 LOG = "TORTURE_POINTS_LOG"
 """The environment names a file to which the points that are come to are written, a line each."""
@@ -218,12 +218,12 @@ def _reach(point: str) -> None:
     log = os.environ.get(LOG)
     if log:
         _append(log, f"{point}\n")
-    if what := os.environ.get(MEANWHILE):
+    if what := os.environ.get(MEANWHILE_IS):
         from torture import corners  # which loads what points.py must come before
 
         at, happen = corners.MEANWHILE[what]
         if at == point:
-            del os.environ[MEANWHILE]
+            del os.environ[MEANWHILE_IS]
             happen()
     if os.environ.get(POINT) != point:
         return
