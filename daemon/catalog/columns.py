@@ -18,6 +18,11 @@ from daemon.catalog.contract import NO_CONTRACT, BronzeRules, CastRule, Contract
 INT: Final = "int"
 FLOAT: Final = "float"
 DECIMAL: Final = "decimal:"
+COMMA: Final = "comma:"
+COMMA_FLOAT: Final = "comma:float"
+COMMA_DECIMAL: Final = "comma:decimal:"
+COMMA_GROUPS: Final = "comma:groups"
+"""The comma as decimal sign, and as what parts thousands: where both fit every value, neither is taken."""
 DATE: Final = "date:"
 TYPED: Final = "typed:"
 DATE_FORMATS: Final = (
@@ -183,6 +188,16 @@ def _date_rule(fitting: list[str]) -> CastRule:
     return CastRule(type="date") if formats == ("%Y-%m-%d",) else CastRule(type="date", formats=formats)
 
 
+def _comma_rule(fitting: list[str]) -> CastRule:
+    if COMMA_GROUPS in fitting:
+        return CastRule(type="text")
+    if COMMA_FLOAT in fitting:
+        return CastRule(type="float64", decimal=",")
+    return CastRule(
+        type="decimal", precision=38, scale=int(fitting[0].removeprefix(COMMA_DECIMAL)), decimal=","
+    )
+
+
 def _datetime_rule(fitting: list[str]) -> CastRule:
     return CastRule(type="datetime", time_zone="UTC" if fitting == ["datetime:Z"] else None)
 
@@ -195,6 +210,7 @@ _NARROWEST_FIRST: Final[tuple[tuple[str, Callable[[list[str]], CastRule]], ...]]
         DECIMAL,
         lambda fitting: CastRule(type="decimal", precision=38, scale=int(fitting[0].removeprefix(DECIMAL))),
     ),
+    (COMMA, _comma_rule),
     (DATE, _date_rule),
     ("datetime:", _datetime_rule),
 )
@@ -209,4 +225,5 @@ def _shown(state: ColumnState) -> str:
     if state.candidates is None:
         return "no value yet"
     details = f"({rule.precision}, {rule.scale})" if rule.type == "decimal" else ""
-    return f"{rule.type}{details}"
+    comma = " with a decimal comma" if rule.decimal == "," else ""
+    return f"{rule.type}{details}{comma}"

@@ -86,7 +86,7 @@ def learned_cast(column: str, dtype: pl.DataType, rule: CastRule) -> Cast:
 
     A value that is not, since its source was read again otherwise, still does not fit.
     """
-    if dtype != pl.String or rule.type not in {"int64", "float64", "date"}:
+    if dtype != pl.String or rule.type not in {"int64", "float64", "date"} or rule.decimal != ".":
         return cast_column(column, dtype, rule, ())
     source, target = pl.col(column), target_type(rule)
     form = rule.formats[0] if rule.formats else "%Y-%m-%d"

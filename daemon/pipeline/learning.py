@@ -13,6 +13,10 @@ from typing import Literal
 import polars as pl
 
 from daemon.catalog.columns import (
+    COMMA,
+    COMMA_DECIMAL,
+    COMMA_FLOAT,
+    COMMA_GROUPS,
     DATE,
     DATE_FORMATS,
     DECIMAL,
@@ -27,8 +31,11 @@ Engine = Literal["auto", "in-memory"]
 _SAMPLE = 100
 _INT = r"^(0|-?[1-9]\d{0,14})$"
 _FLOAT = r"^-?(0|[1-9]\d*)\.(0|\d*[1-9])$"
+_GROUPS = r"^-?[1-9]\d{0,2}(,\d{3})+$"
 _SHORT = 16
 """Characters of a number whose fifteen digits at most survive as a float, whatever they are. No `_INT` is longer."""
+_SCALES = range(1, 19)
+"""Digits after the point of the decimals that are learned."""
 _EXACT = 10**15
 """Whole numbers below are exact as floats, too."""
 _WORDS = {"bool:true": ("true", "false"), "bool:True": ("True", "False"), "bool:TRUE": ("TRUE", "FALSE")}
@@ -40,12 +47,16 @@ _MOMENTS = {
     "datetime:Z": f"^{_DAY}[T ]{_SECOND}(Z|\\+00:?00)$",
 }
 _ISO = f"{DATE}%Y-%m-%d"
-_IMPLIES = {INT: (FLOAT,), _ISO: ("datetime:T", "datetime: ")}
+_IMPLIES = {INT: (FLOAT, COMMA_FLOAT, COMMA_GROUPS), _ISO: ("datetime:T", "datetime: ")}
 """Candidates that hold where another does, and need no test of their own then."""
 
 
 def _decimal(scale: int) -> str:
     return rf"^-?(0|[1-9]\d{{0,{37 - scale}}})\.\d{{{scale}}}$"
+
+
+def _with_comma(pattern: str) -> str:
+    return pattern.replace(r"\.", ",")
 
 
 def _day(form: str) -> str:
@@ -58,7 +69,10 @@ _LOOKS = {
     FLOAT: re.compile(f"{_INT}|{_FLOAT}"),
     **{name: re.compile(f"(?i:{'|'.join(words)})") for name, words in _WORDS.items()},
     **{name: re.compile(pattern) for name, pattern in _MOMENTS.items()},
-    **{f"{DECIMAL}{scale}": re.compile(_decimal(scale)) for scale in range(1, 19)},
+    **{f"{DECIMAL}{scale}": re.compile(_decimal(scale)) for scale in _SCALES},
+    COMMA_FLOAT: re.compile(f"{_INT}|{_with_comma(_FLOAT)}"),
+    COMMA_GROUPS: re.compile(f"{_INT}|{_GROUPS}"),
+    **{f"{COMMA_DECIMAL}{scale}": re.compile(_with_comma(_decimal(scale))) for scale in _SCALES},
     **{f"{DATE}{form}": re.compile(_day(form)) for form in DATE_FORMATS},
 }
 """How a value must look to allow a candidate at all: all candidates of a column of text, before one is tested."""
@@ -178,19 +192,20 @@ def _holds(name: str, candidate: str) -> pl.Expr:
 
 
 def _test(text: pl.Expr, candidate: str) -> pl.Expr:
-    if candidate == INT:
-        return text.str.contains(_INT)
     if candidate == FLOAT:
         long = pl.when(text.str.len_bytes() > _SHORT).then(text)  # the way back is dear: for these alone
         back = long.cast(pl.Float64, strict=False).cast(pl.String)
         return text.str.contains(f"{_INT}|{_FLOAT}") & back.eq_missing(long)
-    if candidate in _WORDS:
-        return text.is_in(_WORDS[candidate])
     if candidate.startswith(DECIMAL):
         return text.str.contains(_decimal(int(candidate.removeprefix(DECIMAL)))) & ~text.str.contains(
             r"^-0\.0*$"
         )
+    if candidate == COMMA_FLOAT or candidate.startswith(COMMA_DECIMAL):
+        pointed = text.str.replace(",", ".", literal=True)
+        return ~text.str.contains(".", literal=True) & _test(pointed, candidate.removeprefix(COMMA))
     looks_so = text.str.contains(_LOOKS[candidate].pattern)
     if candidate.startswith(DATE):
         return looks_so & text.str.to_date(candidate.removeprefix(DATE), strict=False).is_not_null()
-    return looks_so & text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).is_not_null()
+    if candidate in _MOMENTS:
+        return looks_so & text.str.slice(0, 10).str.to_date("%Y-%m-%d", strict=False).is_not_null()
+    return looks_so
