@@ -7,10 +7,11 @@
 from pathlib import Path
 from typing import Self
 
+from daemon.catalog.ledger.committing import StaleSourceError
 from daemon.catalog.ledger.compaction import CompactionLedger
 from daemon.catalog.ledger.intake import IntakeLedger
 from daemon.catalog.ledger.models import ModelLedger
-from daemon.catalog.ledger.outcomes import KnownContentError, OutcomeLedger, StaleSourceError
+from daemon.catalog.ledger.outcomes import KnownContentError, OutcomeLedger
 from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
 from daemon.catalog.ledger.quarantine import QuarantineLedger
 from daemon.catalog.ledger.rebuilds import RebuildLedger

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from datetime import datetime
 
 from daemon.catalog.compaction import CompactionLimits, LayerState, Repacked, RepackOutcome
-from daemon.catalog.ledger.outcomes import StaleSourceError
+from daemon.catalog.ledger.committing import StaleSourceError
 from daemon.catalog.ledger.planning import generation_path
 from daemon.catalog.ledger.promotions import PromotionLedger, merged_file
 from daemon.catalog.ledger.store import Row, Store

@@ -7,7 +7,7 @@ dirty flag can be lost.
 import json
 from collections.abc import Mapping, Sequence
 
-from daemon.catalog.ledger.outcomes import place, record
+from daemon.catalog.ledger.committing import place, record
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import BatchOutcome, TableKey
 from daemon.catalog.transition import Layer

@@ -12,17 +12,27 @@ from typing import NamedTuple
 
 from daemon.catalog.columns import ColumnChange
 from daemon.catalog.ledger.columns import columns_of, keep_columns
-from daemon.catalog.ledger.planning import ask, generation_path, is_held, plan, plan_group
+from daemon.catalog.ledger.committing import (
+    StaleSourceError,
+    branch,
+    finish,
+    has_other_batches,
+    is_asked_for,
+    known_contents,
+    note_quarantine,
+    place,
+    plan_above,
+    record,
+    replace_namesakes,
+    settle_files,
+)
+from daemon.catalog.ledger.planning import ask, generation_path, is_held, plan
 from daemon.catalog.ledger.promotions import DuePromotion, PromotionLedger
 from daemon.catalog.ledger.store import Store
-from daemon.catalog.promotion import BatchOutcome, PromotionOutcome, PromotionTask, TableKey
+from daemon.catalog.promotion import PromotionOutcome, PromotionTask, TableKey
 from daemon.catalog.rebuild import Rebuild
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import RetryLaterError
-
-
-class StaleSourceError(Exception):
-    """The file a promotion read was rewritten meanwhile: its outcome is void, the promotion is still due."""
 
 
 class KnownContentError(StaleSourceError):
@@ -85,13 +95,13 @@ class OutcomeLedger:
                     "UPDATE promotions SET state = 'done', error = NULL, error_kind = NULL WHERE transition_id = ?",
                     (item.transition_id,),
                 )
-            if known := _known_contents(tx, outcome):
+            if known := known_contents(tx, outcome):
                 raise KnownContentError(task.items[0].transition_id, known)
             for batch in (*outcome.items, *outcome.rewritten):
                 record(tx, batch.transition, task.key)
                 place(tx, task.key, task.target, batch)
-                _settle_files(tx, batch)
-                _branch(tx, task.key, batch, new_id, now)
+                settle_files(tx, batch)
+                branch(tx, task.key, batch, new_id, now)
                 note_quarantine(tx, task.key, batch, now)
             tx.execute(
                 "UPDATE layers SET generation = ?, version = version + 1 "
@@ -107,13 +117,13 @@ class OutcomeLedger:
             if task.target is Layer.STAGED:
                 changes = self._heed_columns(tx, task, outcome, new_id, now)
                 if task.contract.landing.revisions == "replace":
-                    _replace_namesakes(tx, task, outcome, new_id(), now)
+                    replace_namesakes(tx, task, outcome, new_id(), now)
             if then is not None:
                 item = then.items[0]
                 plan(tx, then.key, item.batch_id, then.target, item.transition_id, item.planned_at)
             else:
-                _plan_above(tx, task, outcome, new_id, now)
-            return Committed(_finish(tx, task, outcome, now), changes)
+                plan_above(tx, task, outcome, new_id, now)
+            return Committed(finish(tx, task, outcome, now), changes)
 
     def _heed_columns(
         self,
@@ -132,7 +142,7 @@ class OutcomeLedger:
             if not batch.delivered:
                 continue
             before, delivered = columns_of(tx, task.key), dict(batch.delivered)
-            if not before.columns and _has_other_batches(tx, task.key, batch.transition.batch_id):
+            if not before.columns and has_other_batches(tx, task.key, batch.transition.batch_id):
                 # Staged before anything was learned: what those values allow is not known, so all is text.
                 delivered = dict.fromkeys(delivered, frozenset[str]())
             columns, changes = before.merged(delivered, task.contract.bronze)
@@ -142,7 +152,7 @@ class OutcomeLedger:
             if changes:
                 heeded.append((batch.transition.batch_id, changes))
             widened = [change for change in changes if change.kind == "type"]
-            if widened and task.contract.learns and not _is_asked_for(tx, task.key):
+            if widened and task.contract.learns and not is_asked_for(tx, task.key):
                 why = ", ".join(f"{change.column}: {change.before} -> {change.after}" for change in widened)
                 ask(tx, Rebuild(new_id(), task.key, "widen", Layer.STAGED, why=why), now)
         return heeded
@@ -273,213 +283,3 @@ class OutcomeLedger:
         tx.execute_many(
             "UPDATE transitions SET filed = 1 WHERE transition_id = ?", [(name,) for name in names]
         )
-
-
-def record(tx: Store, log: LayerTransitionLog, key: TableKey) -> None:
-    """Insert a transition, within an open transaction; under its shadow's `key` until a rebuild is shown."""
-    tx.execute(
-        "INSERT INTO transitions (transition_id, batch_id, domain, table_name, target_layer, status, completed_at, record) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            log.transition_id,
-            log.batch_id,
-            *key,
-            log.target_layer,
-            log.status,
-            log.completed_at.isoformat(),
-            log.model_dump_json(),
-        ),
-    )
-
-
-def place(tx: Store, key: TableKey, layer: Layer, batch: BatchOutcome) -> None:
-    """Put the batch's file into its layer, in the place of the one it had, and keep the layer's totals.
-
-    Raises StaleSourceError where a merged file holds rows of the batch.
-    """
-    batch_id = batch.transition.batch_id
-    old = tx.row(
-        "SELECT rows, merged FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
-        (*key, layer, batch_id),
-    )
-    if old is not None and old["merged"]:
-        raise StaleSourceError(batch_id)  # its rows are still in a file with others, which stays
-    new = batch.layer_file
-    if new is None:
-        tx.execute(
-            "DELETE FROM layer_files WHERE domain = ? AND table_name = ? AND layer = ? AND batch_id = ?",
-            (*key, layer, batch_id),
-        )
-    else:
-        tx.execute(
-            "INSERT OR REPLACE INTO layer_files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
-            (
-                *key,
-                layer,
-                batch_id,
-                new.name,
-                new.rows,
-                new.size,
-                new.sha256,
-                batch.transition.transition_id,
-                batch.transition.contract_version or "none",
-            ),
-        )
-    tx.execute(
-        "INSERT INTO layers (domain, table_name, layer, rows, files) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET rows = rows + excluded.rows, files = files + excluded.files",
-        (
-            *key,
-            layer,
-            (new.rows if new else 0) - (old["rows"] if old else 0),
-            int(new is not None) - int(old is not None),
-        ),
-    )
-
-
-def _known_contents(tx: Store, outcome: PromotionOutcome) -> frozenset[str]:
-    """The hashes of files taken as new whose content the table has from other files."""
-    return frozenset(
-        file.sha256
-        for batch in outcome.items
-        for file in batch.files
-        if file.fate == "staged"
-        and tx.row(
-            "SELECT 1 FROM files AS f JOIN files AS o USING (domain, table_name, size) WHERE f.file_id = ? "
-            "AND o.sha256 = ? AND o.file_id <> f.file_id AND o.state IN ('staged', 'ingested') LIMIT 1",
-            (file.file_id, file.sha256),
-        )
-    )
-
-
-def _settle_files(tx: Store, batch: BatchOutcome) -> None:
-    tx.execute_many(
-        "UPDATE files SET state = ?, sha256 = ?, rows = ?, kind = ?, reason = ? WHERE file_id = ?",
-        ((file.fate, file.sha256, file.rows, file.kind, file.reason, file.file_id) for file in batch.files),
-    )
-
-
-def _branch(tx: Store, key: TableKey, batch: BatchOutcome, new_id: Callable[[], str], now: datetime) -> None:
-    """Let each further sheet of a workbook be a batch of its own table; the workbook rests when they are read."""
-    for file in batch.files:
-        for sheet, table in file.parts:
-            batch_id = new_id()
-            part = TableKey(key.domain, table)
-            tx.execute(
-                "INSERT INTO batches (batch_id, domain, table_name, state, created_at) VALUES (?, ?, ?, 'open', ?)",
-                (batch_id, *part, now.isoformat()),
-            )
-            tx.execute(
-                "INSERT INTO files (batch_id, ordinal, domain, table_name, name, landing_path, claimed_path, size, "
-                "mtime_ns, inode, state, at_rest, part_of, sheet) SELECT ?, 0, domain, ?, name || '!' || ?, "
-                "landing_path, claimed_path, size, mtime_ns, inode, 'claimed', 1, file_id, ? FROM files WHERE file_id = ?",
-                (batch_id, table, sheet, sheet, file.file_id),
-            )
-            plan(tx, part, batch_id, Layer.STAGED, new_id(), now)
-
-
-def note_quarantine(tx: Store, key: TableKey, batch: BatchOutcome, now: datetime) -> None:
-    """Write down the records that a hop set aside, in the place of those of an earlier attempt."""
-    log = batch.transition
-    if batch.quarantine_file is None:
-        return
-    tx.execute(
-        "DELETE FROM quarantine WHERE batch_id = ? AND path = ?", (log.batch_id, batch.quarantine_file)
-    )
-    tx.execute_many(
-        "INSERT INTO quarantine VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (
-            (
-                log.transition_id,
-                log.batch_id,
-                *key,
-                log.target_layer,
-                rule,
-                rows,
-                batch.quarantine_file,
-                now.isoformat(),
-            )
-            for rule, rows in batch.rows_by_rule.items()
-        ),
-    )
-    tx.execute_many(
-        "INSERT OR REPLACE INTO quarantine_files VALUES (?, ?, ?, ?)",
-        [(log.transition_id, rule, file, rows) for rule, file, rows in batch.rejected],
-    )
-
-
-def _plan_above(
-    tx: Store, task: PromotionTask, outcome: PromotionOutcome, new_id: Callable[[], str], planned_at: datetime
-) -> None:
-    """Plan the hop above for what changed."""
-    if task.target.above is not None:
-        changed = [batch.transition.batch_id for batch in outcome.items if batch.layer_file is not None]
-        changed += [batch.transition.batch_id for batch in outcome.rewritten]
-        plan_group(tx, task.key, task.target.above, changed, new_id, planned_at)
-
-
-def _finish(tx: Store, task: PromotionTask, outcome: PromotionOutcome, now: datetime) -> list[str]:
-    """Call the batches done that have no hop above."""
-    finished: list[str] = []
-    if task.key.is_shadow:  # a batch is done when the rebuild is shown
-        return finished
-    for batch in outcome.items:
-        batch_id = batch.transition.batch_id
-        if task.target.above is not None and batch.layer_file is not None:
-            continue
-        if tx.execute(
-            "UPDATE batches SET state = 'done', done_at = ? WHERE batch_id = ? AND state = 'open'",
-            (now.isoformat(), batch_id),
-        ):
-            finished.append(batch_id)
-            tx.execute(
-                "UPDATE files SET state = 'ingested' WHERE batch_id = ? AND state = 'staged'", (batch_id,)
-            )
-    return finished
-
-
-def _replace_namesakes(
-    tx: Store, task: PromotionTask, outcome: PromotionOutcome, rebuild_id: str, now: datetime
-) -> None:
-    """Ask for a rebuild in which the batch takes the place of what its files' names stood for so far."""
-    taken = {file.file_id for batch in outcome.items for file in batch.files if file.fate == "staged"}
-    names = [source.name for item in task.items for source in item.sources if source.file_id in taken]
-    batches = {item.batch_id for item in task.items}
-    old = [
-        row
-        for name in names
-        for row in tx.rows(
-            "SELECT file_id, batch_id FROM files WHERE +domain = ? AND +table_name = ? AND name = ? "
-            "AND state IN ('staged', 'ingested')",
-            (*task.key, name),
-        )
-        if row["batch_id"] not in batches
-    ]
-    if old:
-        rebuild = Rebuild(
-            rebuild_id,
-            task.key,
-            "replace",
-            Layer.LANDING,
-            batches=frozenset(batches | {row["batch_id"] for row in old}),
-            files_out=tuple(row["file_id"] for row in old),
-            why="landing.revisions: replace",
-        )
-        ask(tx, rebuild, now)
-
-
-def _is_asked_for(tx: Store, key: TableKey) -> bool:
-    """Whether a rebuild for other types waits already."""
-    row = tx.row(
-        "SELECT 1 FROM rebuilds WHERE domain = ? AND table_name = ? AND kind = 'widen' AND state = 'requested'",
-        key,
-    )
-    return row is not None
-
-
-def _has_other_batches(tx: Store, key: TableKey, batch_id: str) -> bool:
-    row = tx.row(
-        "SELECT 1 FROM layer_files WHERE domain = ? AND table_name = ? AND layer = 'staged' AND batch_id <> ? LIMIT 1",
-        (*key, batch_id),
-    )
-    return row is not None

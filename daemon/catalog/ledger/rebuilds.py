@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from daemon.catalog.ledger.outcomes import StaleSourceError, note_quarantine, place, record
+from daemon.catalog.ledger.committing import StaleSourceError, note_quarantine, place, record
 from daemon.catalog.ledger.planning import ask, generation_path, plan, standing
 from daemon.catalog.ledger.promotions import PromotionLedger
 from daemon.catalog.ledger.store import Row, Store
