@@ -18,9 +18,10 @@ from daemon.scheduling.backoff import Backoff
 from daemon.scheduling.compactor import Compactor
 from daemon.scheduling.jobs import Jobs
 from daemon.scheduling.models import ModelRefresher
-from daemon.scheduling.promoter import Promoter, Step
+from daemon.scheduling.promoter import Promoter
 from daemon.scheduling.rebuilder import Rebuilder
 from daemon.scheduling.rest import RestKeeper
+from daemon.scheduling.step import Step
 from daemon.scheduling.upkeep import keep_up
 
 log = structlog.get_logger(__name__)

@@ -13,8 +13,8 @@ from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 from daemon.lake.tables import read_table
-from daemon.scheduling.promoter import Step
 from daemon.scheduling.recovery import recover
+from daemon.scheduling.step import Step
 from daemon.scheduling.workers import StoppingError, WorkerDiedError
 
 KEY = TableKey("sales", "orders")
