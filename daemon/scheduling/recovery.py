@@ -107,5 +107,6 @@ def _side_folders(ledger: Ledger, layout: Layout) -> Iterator[Path]:
     yield from layout.data.glob("quarantine/*/*")
     yield from layout.data.glob(".undone/*/*")
     yield from layout.data.glob(".index/*/*")
+    yield from layout.claimed("").glob("*")  # no file with such a name is ever taken
     for folder in ledger.rest.dropped_in():
         yield layout.root / folder / RECEIPTS

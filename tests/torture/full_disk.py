@@ -233,7 +233,7 @@ CAMPAIGN = Campaign(
     "full-disk",
     "data or ledger without bytes or inodes at each stage, then freed; intake below the floor",
     run,
-    short=7,
+    short=5,
     long=300,
     teeth={"condemns_what_the_machine_did": 4, "floor_ignored": 1},
     missing=partial(images.missing, _KIND),

@@ -7,6 +7,7 @@ model is made anew, generations go, and a crash is recovered from.
 
 import os
 import random
+import re
 import shutil
 import signal
 import sqlite3
@@ -38,6 +39,8 @@ SETUP = {
 
 MEANWHILE_IS = "TORTURE_MEANWHILE"
 """The environment says what happens at one of the fail-points (points.py), once."""
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 LEFT_FOR_LATER = {"MEDALLIOND_RETRY_BASE": "20"}
 """A first wait so long that a drain does not stay for it."""
@@ -203,7 +206,7 @@ def state(root_name: str) -> dict[str, list[str]]:
             if path.is_file() and path.suffix in {".csv", ".xlsx", ".json"}
         ]
     found["landing"] = [
-        str(path.relative_to(root)) for path in (root / "landing").rglob("*") if path.is_file()
+        _ID.sub("*", str(path.relative_to(root))) for path in (root / "landing").rglob("*") if path.is_file()
     ]
     found["problems"] = _problems(root)
     return found
