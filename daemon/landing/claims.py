@@ -230,8 +230,8 @@ def _put_out(claimed_path: Path, landing_path: Path) -> None:
 
     It goes back; where the name is taken again it is removed, which costs no data.
     """
-    _give_back(claimed_path, landing_path)
-    claimed_path.unlink(missing_ok=True)
+    if not _give_back(claimed_path, landing_path):
+        claimed_path.unlink()
 
 
 def _claimed_name(ordinal: int, path: Path) -> str:

@@ -67,7 +67,7 @@ class World:
         ours = {f"MEDALLIOND_{name.upper()}": value for name, value in settings.items()}
         return {**os.environ, **QUIET, **broken.environment(self.breakage), **ours}
 
-    def run(self, *words: str, timeout: float = 120, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, timeout: float = 600, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a medalliond command to its end."""
         return subprocess.run(
             self.command(*words),

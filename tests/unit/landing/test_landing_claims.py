@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.catalog.ledger import Ledger
 from daemon.catalog.ledger.intake import ClaimIntent
 from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer
+from daemon.events import Event
 from daemon.lake.layout import Layout
 from daemon.landing import claims as module
 from daemon.landing.claims import Claims, ReadyFile
@@ -196,7 +199,11 @@ def test_a_file_that_a_kill_left_half_given_back_is_claimed_once(layout: Layout)
     ledger.intake.intend("b", KEY, [intent], NOW)
     layout.claimed("b").mkdir()
     (layout.root / intent.claimed_path).hardlink_to(file)
-    Claims(ledger.intake, layout).recover(NOW)
+    with capture_logs() as logs:
+        Claims(ledger.intake, layout).recover(NOW)
+    assert [(line["event"], line["domain"], line["table"], line["batch_id"]) for line in logs] == [
+        (Event.CLAIM_RECOVERED, *KEY, "b")
+    ]
     assert not layout.claimed("b").exists()
     assert file.exists()
     assert ledger.promotions.unstaged(KEY) == 0
@@ -278,3 +285,40 @@ def test_the_first_claim_makes_its_place_and_needs_no_marker_to_be_there_still(l
         KEY, [replace(ready(file), marker=file.with_suffix(".done"))], NOW
     )
     ledger.close()
+
+
+def test_a_claim_tells_how_much_it_took(layout: Layout) -> None:
+    for name in ("a.csv", "b.csv"):
+        (layout.landing / "orders" / name).write_text("a,b\n1,2\n")
+    ledger = Ledger.open(layout.ledger)
+    files = [ready(path) for path in sorted((layout.landing / "orders").iterdir())]
+    with capture_logs() as logs:
+        batch = Claims(ledger.intake, layout).claim(KEY, files, NOW)
+    assert logs == [
+        {
+            "event": Event.BATCH_CLAIMED,
+            "log_level": "info",
+            "domain": KEY.domain,
+            "table": KEY.table,
+            "batch_id": batch,
+            "files": 2,
+            "bytes": 16,
+        }
+    ]
+    (due,) = ledger.promotions.due_hops()
+    assert due == (KEY, Layer.STAGED)
+    ledger.close()
+
+
+def test_a_link_that_took_a_file_s_place_is_removed_when_that_is_taken_again(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = layout.landing / "orders/taken.csv"
+    taken.symlink_to("elsewhere")
+    found = ready(taken)
+    monkeypatch.setattr(module, "sync_directory", lambda _: taken.write_text("a,b\n1,2\n"))
+    ledger = Ledger.open(layout.ledger)
+    assert Claims(ledger.intake, layout).claim(KEY, [found], NOW) is None
+    ledger.close()
+    assert taken.read_text() == "a,b\n1,2\n"
+    assert not list((layout.landing / ".claimed").iterdir())
