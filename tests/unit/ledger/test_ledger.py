@@ -466,6 +466,10 @@ def test_a_claim_is_told_as_it_was_intended_and_what_of_it_was_given_up(world: W
     assert claims[0].intents[1] == b
     assert world.ledger.intake.confirm("first", {0: (10, 1)}, "t1", NOW)
     assert not world.ledger.intake.confirm("second", {}, "t2", NOW)
+    with sqlite3.connect(world.path) as connection:
+        states = dict(connection.execute("SELECT batch_id, state FROM batches"))
+    connection.close()
+    assert states == {"first": "open", "second": "cancelled"}
     assert world.ledger.intake.given_up("first") == [b]
     assert [intent.name for intent in world.ledger.intake.given_up("second")] == ["c.csv"]
     assert world.ledger.intake.given_up("nobody's") == []
