@@ -109,6 +109,6 @@ CAMPAIGN = Campaign(
     run,
     short=10,
     long=5000,
-    teeth={"ledger_before_data": 20},
+    teeth={"ledger_before_data": 80},
     missing=shim.missing,
 )
