@@ -22,6 +22,7 @@ install_into_venv() {
     if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ] || [ constraints.txt -nt "$stamp" ]; then
         echo "installing into $PWD/.venv (once) ..."
         .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$1"
+        .venv/bin/python -m compileall -q daemon  # once and for all, also where Python is told not to write
         touch "$stamp"
     fi
 }

@@ -14,7 +14,7 @@ from daemon_process import Daemon, drain, wait_for
 
 from daemon.catalog.transition import LayerTransitionLog
 
-KILLS = 20
+KILLS = 10
 ROUND_FILES = 6
 MERGING = {"workers": "2", "sweep_interval": "0.2", "compaction_min_files": "2", "compaction_min_age": "0"}
 """Tables are promoted side by side, and small files merged at once, so that kills fall into compactions as well."""
@@ -82,7 +82,7 @@ def quarantined(root: Path) -> pl.DataFrame:
 
 
 @pytest.mark.timeout(150)
-def test_twenty_kills_under_load_leave_what_no_kill_would_have_left(tmp_path: Path) -> None:
+def test_ten_kills_under_load_leave_what_no_kill_would_have_left(tmp_path: Path) -> None:
     seed = random.randrange(10**9)
     chance = random.Random(seed)
     root, calm, outside = tmp_path / "killed", tmp_path / "calm", tmp_path / "outside"
