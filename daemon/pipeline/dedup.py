@@ -15,6 +15,7 @@ import polars as pl
 
 from daemon.catalog.contract import DedupRules
 from daemon.catalog.promotion import LayerFile
+from daemon.pipeline.key_hash import key_hash
 from daemon.pipeline.key_index import KeyIndex
 from daemon.pipeline.provenance import BATCH_ID
 from daemon.pipeline.writing import OURS
@@ -24,6 +25,8 @@ _OURS_NOT = pl.lit(value=False).alias(_OURS)
 _OURS_YES = pl.lit(value=True).alias(_OURS)
 _ROW = f"{OURS}row"
 _WINS_KEY = f"{OURS}wins"
+_MANY = 1 << 17
+"""Rows from which on it pays to look at hashes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +66,26 @@ def keep_one_per_key(rows: pl.LazyFrame, rule: DedupRules) -> pl.LazyFrame:
 
 def _winning(rows: pl.LazyFrame, rule: DedupRules) -> pl.DataFrame:
     """Of every row, in order, whether it wins its key: one column."""
-    wins = _wins(rule).alias(_WINS_KEY)
-    if not rule.order_by:
-        return rows.select(wins).collect()
-    ordered = (
-        rows.select(*dict.fromkeys((*rule.keys, *rule.order_by)))
-        .with_row_index(_ROW)
-        .sort(*rule.order_by, nulls_last=False, maintain_order=True)
-    )
-    return ordered.select(_ROW, wins).sort(_ROW).select(_WINS_KEY).collect()
+    keyed = rows.select(*dict.fromkeys((*rule.keys, *rule.order_by))).with_row_index(_ROW).collect()
+    contested = _contested(keyed, rule.keys)
+    if rule.order_by:
+        contested = contested.sort(*rule.order_by, nulls_last=False, maintain_order=True)
+    losing = contested.filter(~_wins(rule)).get_column(_ROW)
+    wins = pl.repeat(value=True, n=keyed.height, eager=True).alias(_WINS_KEY)
+    return wins.scatter(losing, values=False).to_frame()
+
+
+def _contested(keyed: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The rows whose key another one may have: of many rows those whose key's hash is there twice, in their order.
+
+    To sort ten million hashes takes a tenth of the time of telling whether the keys are distinct.
+    """
+    number = key_hash(keyed.schema, keys)
+    if number is None or keyed.height < _MANY:
+        return keyed
+    hashes = keyed.select(number).to_series()
+    ascending = hashes.sort()
+    return keyed.filter(hashes.is_in(ascending.filter(ascending == ascending.shift()).unique()))
 
 
 def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Losers:
@@ -80,6 +94,8 @@ def losers(batch: pl.LazyFrame, published: Published, rule: DedupRules) -> Loser
     Only key columns are read, only of files and row groups that may hold one of the batch's keys, and of the published
     rows only those with one of them are kept.
     """
+    if not published.files:
+        return Losers()
     keys = list(rule.keys)
     index = KeyIndex.of(published.index, batch, keys)
     files = index.suspects(batch, published.folder, published.files) if index else published.files

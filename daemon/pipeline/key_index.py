@@ -23,6 +23,7 @@ import polars as pl
 
 from daemon.catalog.promotion import LayerFile
 from daemon.lake.durable import make_directories, publish, remove_tree, temporary_beside
+from daemon.pipeline.key_hash import key_hash
 from daemon.pipeline.writing import DATA_ERRORS
 
 _ROWS: Final = range(50_000, 1 << 25)
@@ -34,18 +35,18 @@ _PART: Final = 1 << 23
 _SLICE: Final = 1 << 20
 _WIDTH: Final = 8
 _HASHES: Final = 1 << 64
-_FOLD: Final = pl.lit(0x9E3779B97F4A7C15, dtype=pl.UInt64)
 
 _Places = Callable[[int], list[tuple[int, int, int]]]
 """Of every key its byte in a bitmap of so many bits, the bit in that, and its hash."""
 
 
 class KeyIndex:
-    """The indexes in `folder` of a table's files by the columns `types`, which are of these types."""
+    """The indexes in `folder` of a table's files by the columns `types`, of these types, whose hash is `number`."""
 
-    def __init__(self, folder: Path, types: Mapping[str, pl.DataType]) -> None:
+    def __init__(self, folder: Path, types: Mapping[str, pl.DataType], number: pl.Expr) -> None:
         self._folder = folder
         self._types = {name: types[name] for name in sorted(types)}
+        self._number = number
         # another version of Polars may hash otherwise
         known = pl.select(text=pl.lit("medalliond").hash(), number=pl.lit(1).hash()).row(0)
         made_by = ([(name, str(dtype)) for name, dtype in self._types.items()], known, sys.byteorder)
@@ -55,20 +56,23 @@ class KeyIndex:
     def of(cls, folder: Path, batch: pl.LazyFrame, keys: Sequence[str]) -> Self | None:
         """The indexes by the keys of a batch; None where equal keys of their types may have different hashes."""
         schema = batch.collect_schema()
-        types = {name: schema[name] for name in keys}
-        return cls(folder, types) if all(map(_hashes_plainly, types.values())) else None
+        number = key_hash(schema, sorted(keys))
+        return None if number is None else cls(folder, {name: schema[name] for name in keys}, number)
 
     def suspects(self, batch: pl.LazyFrame, folder: Path, files: Sequence[LayerFile]) -> list[LayerFile]:
         """Those of the `files` in `folder` that may hold a key of the batch. One that lacks an index is given it.
 
         One a call, so that the batch which comes after a compaction does not pay for all.
         """
+        keys = batch.select(pl.len()).collect().item()
+        worth_it = {file.name for file in files if file.rows in _ROWS and file.rows > _PAYS * keys}
+        if not worth_it:  # a large batch: its hashes would cost more than they save
+            return list(files)
         hashes = self._hashes(batch).to_list()
         places = cache(lambda bits: [(*_place(value, bits), value) for value in hashes])
         found, missing = [], []
         for file in files:
-            is_worth_it = file.rows in _ROWS and file.rows > _PAYS * len(hashes)
-            answer = self._may_hold(file, places) if is_worth_it else True
+            answer = self._may_hold(file, places) if file.name in worth_it else True
             if answer is None:
                 missing.append(file)
             if answer is not False:
@@ -135,11 +139,8 @@ class KeyIndex:
 
     def _hashes(self, lf: pl.LazyFrame, least: int = 0, greatest: int = _HASHES - 1) -> pl.Series:
         """The hashes of the rows' keys from `least` to `greatest`."""
-        combined, *others = (pl.col(name).hash() for name in self._types)
-        for other in others:
-            combined = combined * _FOLD + other
         low, high = (pl.lit(end, dtype=pl.UInt64) for end in (least, greatest))
-        return lf.select(hash=combined).filter(pl.col("hash").is_between(low, high)).collect().to_series()
+        return lf.select(hash=self._number).filter(pl.col("hash").is_between(low, high)).collect().to_series()
 
     def _path(self, file: LayerFile) -> Path:
         return self._folder / f"{file.sha256}-{self._mark}.keys"
@@ -160,8 +161,3 @@ def _holds(known: Sequence[int], value: int) -> bool:
     """Whether ascending hashes have this one."""
     at = bisect_left(known, value)
     return at < len(known) and known[at] == value
-
-
-def _hashes_plainly(dtype: pl.DataType) -> bool:
-    """Whether equal values have equal hashes: not so for floats, of which 0.0 and -0.0 are one key."""
-    return dtype.is_integer() or dtype in {pl.String, pl.Date} or isinstance(dtype, pl.Datetime | pl.Decimal)
