@@ -4,7 +4,7 @@ Called by the chain, one (table, hop) at a time. A batch that nothing stands in 
 of a worker; each hop is committed by itself. What failed is answered by failures.py.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -109,15 +109,16 @@ class Promoter:
     def _attempt(self, due: DuePromotion, taken: list[Layer]) -> Step:
         started = utc_now()
         try:
-            batch_id = due.items[0].batch_id
+            batches = [item.batch_id for item in due.items]
             replaced = [item.batch_id for item in due.items if item.replaces is not None]
             if self._compactor.take_apart(due.key, due.target, replaced):
                 return Step(ran=True)
-            self._clean(due.key, due.target, batch_id)
+            self._clean(due.key, due.target, batches)
             recognised = self._recognised.pop(due.group_id, frozenset())
-            plan = self._planner.plan(due, recognised, taken, climbs=not self._failures.is_grounded(batch_id))
-            if plan.above:
-                self._unclean.add(batch_id)
+            plan = self._planner.plan(
+                due, recognised, taken, climbs=not self._failures.is_grounded(batches[0])
+            )
+            self._unclean.update(batches)
             try:
                 outcomes = self._workers.call(climb, plan)
             except SharedFileError as error:
@@ -129,18 +130,30 @@ class Promoter:
         except Exception as error:  # noqa: BLE001 - every kind has its answer
             return self._failures.answer(due, error, started, taken)
 
-    def _clean(self, key: TableKey, target: Layer, batch_id: str) -> None:
-        """Remove what a climb that came to no good end has left of a batch in `target` and above. Raises OSError."""
-        if batch_id in self._unclean:
-            for layer in (target, *target.all_above):
-                generation = self._ledger.promotions.generation(key, layer)
-                remove_uncommitted(self._layout, key, layer, generation, batch_id)
-            self._unclean.discard(batch_id)
+    def _clean(self, key: TableKey, target: Layer, batches: Iterable[str]) -> None:
+        """Remove what calls that came to no good end have left of batches in `target` and above, where they are new.
+
+        A batch that is made again takes the place of what is left of it, but not one that has lost all its rows meanwhile.
+        Raises OSError.
+        """
+        unclean = self._unclean.intersection(batches)
+        for hop in self._ledger.promotions.uncommitted() if unclean else ():
+            if hop.key == key and hop.batch_id in unclean and hop.layer in {target, *target.all_above}:
+                generation = self._ledger.promotions.generation(key, hop.layer)
+                remove_uncommitted(
+                    self._layout,
+                    key,
+                    hop.layer,
+                    generation,
+                    hop.batch_id,
+                    with_quarantine=not hop.has_quarantine,
+                )
+        self._unclean -= unclean
 
     def _give_up(self, task: PromotionTask) -> None:
-        """Take back what a climb published from a void hop on; what the disk refuses goes before the hop is done again."""
+        """Take back what was published from a void hop on; what the disk refuses goes before the hop is done again."""
         with suppress(OSError):
-            self._clean(task.key, task.target, task.items[0].batch_id)
+            self._clean(task.key, task.target, [item.batch_id for item in task.items])
 
     def _commit(self, due: DuePromotion, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> Step:
         """Make the outcomes of a climb the truth, hop by hop; from a void one on they are due again.
@@ -172,7 +185,7 @@ class Promoter:
         if committed:
             self._backoff.forget(due.group_id)
         if task is None:
-            self._unclean.discard(due.items[0].batch_id)
+            self._unclean.difference_update(item.batch_id for item in due.items)
         return self._step(plan.task.key, committed, done)
 
     def _note(self, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> None:

@@ -133,6 +133,32 @@ def test_what_a_void_hop_published_is_taken_back_and_the_hop_done_again(refinery
     assert refinery.promoter.step(KEY, Layer.SILVER).published == (Layer.SILVER, Layer.GOLD)
 
 
+def test_what_a_void_hop_published_of_a_batch_that_lost_all_its_rows_meanwhile_does_not_stay(
+    refinery: Refinery,
+) -> None:
+    refinery.contract(KEY, CONTRACT + "silver: {dedup: {keys: [id], keep: last}}\n")
+    refinery.claim(KEY, a="id,amount\n1,10\n")
+    for hop in HOPS[:-1]:
+        refinery.climb(KEY, hop)
+    refinery.claim(KEY, b="id,amount\n1,20\n")
+    for hop in HOPS[:2]:
+        assert refinery.promoter.step(KEY, hop).published == (hop,)
+    steps = []
+
+    def newer_row() -> None:
+        refinery.workers.meanwhile = lambda: None
+        steps.append(refinery.promoter.step(KEY, Layer.SILVER))
+
+    refinery.workers.meanwhile = newer_row
+    assert refinery.promoter.step(KEY, Layer.GOLD).published == ()
+    assert [step.published for step in steps] == [(Layer.SILVER,)]
+    assert rows(refinery, Layer.GOLD) is None
+    refinery.climb(KEY)
+    gold = rows(refinery, Layer.GOLD)
+    assert gold is not None
+    assert gold["amount"].to_list() == [20]
+
+
 def test_what_a_killed_climb_published_is_removed_at_start_whatever_the_contract_says_by_then(
     refinery: Refinery,
 ) -> None:
