@@ -3,14 +3,12 @@
 Plain data, but for `Delivery.unproved`, which compares what was written with what the fast path counted in the bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
-
-from daemon.readers.glance import Glance
 
 SOURCE_FILE = "_source_file"
 SOURCE_ROW = "_source_row"
@@ -67,16 +65,18 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class LateProof:
-    """What proves the same of a large file, whose records were not counted beforehand: `seen` found its quotes in order.
+    """What proves the same of a large file, whose records were not counted beforehand: its quotes were found in order.
 
     No value of the last column may be that column's header, `last_header`, as it would be where the header comes again. Nor
-    may one be empty, as in a row that polars padded, unless the delimiters tell that there is no such row.
+    may one be empty, as in a row that polars padded, unless the `delimiters` tell that there is no such row: they are
+    counted when that is asked. Without quotes, none of them is in a value.
     """
 
     columns: tuple[str, ...]
     delimiter: str
     last_header: str
-    seen: Glance
+    quoted: bool
+    delimiters: Callable[[], int]
 
     def holds_for(self, written: pl.LazyFrame) -> bool:
         """Whether the rows of `written`, all that came of the file, are what its bytes promise."""
@@ -92,11 +92,13 @@ class LateProof:
 
     def _is_even(self, written: pl.LazyFrame, rows: int) -> bool:
         """Whether none of the `rows` is short: polars raises on long ones, so that none can make up for another."""
+        if not self.delimiter:
+            return True
         quoted = 0
-        if self.seen.quoted and self.delimiter:
+        if self.quoted:
             within = pl.col(self.columns).str.count_matches(self.delimiter, literal=True)
             quoted = written.select(pl.sum_horizontal(within.cast(pl.Int64).sum())).collect().item()
-        return self.seen.delimiters - quoted == rows * (len(self.columns) - 1)
+        return self.delimiters() - quoted == rows * (len(self.columns) - 1)
 
 
 @dataclass(frozen=True)

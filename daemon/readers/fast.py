@@ -5,11 +5,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import polars as pl
 
 from daemon.readers.delivery import SOURCE_FILE, SOURCE_ROW, LateProof, Proof, Source
-from daemon.readers.glance import glance
+from daemon.readers.glance import delimiters_in, glance
 from daemon.readers.layout import Layout
 from daemon.readers.structure import measure
 
@@ -67,12 +68,18 @@ def _counted(source: Source, layout: Layout) -> Proof | None:
 
 def _late(source: Source, layout: Layout) -> LateProof | None:
     """The proof of a large file; None for trouble."""
-    dialect = layout.dialect
-    seen = glance(source.path, dialect.delimiter.encode(), dialect.quote.encode(), layout.skip)
+    delimiter, quote = layout.dialect.delimiter.encode(), layout.dialect.quote.encode()
+    seen = glance(source.path, delimiter, quote, layout.skip)
     if seen.trouble:
         return None
     last_header = (layout.original_header or layout.columns)[-1] if layout.header else "\0"
-    return LateProof(layout.columns, dialect.delimiter, last_header, seen)
+    return LateProof(
+        layout.columns,
+        layout.dialect.delimiter,
+        last_header,
+        seen.quoted,
+        partial(delimiters_in, source.path, delimiter, layout.skip),
+    )
 
 
 def _scan(group: _Group) -> pl.LazyFrame:

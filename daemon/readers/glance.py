@@ -1,8 +1,9 @@
-"""The proof of a large file: one pass over its bytes before polars reads it, with polars' own kernels at 2 GB/s.
+"""The proof of a large file: one pass over its bytes before polars reads it, by its own kernels where there are quotes.
 
 Used by the fast path. It is exact for the quotes of RFC 4180, or refuses; small files are counted by `structure.measure`.
 """
 
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,49 +22,60 @@ _LF, _CR = b"\n"[0], b"\r"[0]
 class Glance(NamedTuple):
     """What the bytes of a file show. `trouble` says why its fast reading is not to be trusted, "" for nothing.
 
-    `delimiters`: all of them, also those within quotes. `quoted`: that there are quotes.
+    `quoted`: that there are quotes.
     """
 
     trouble: str
-    delimiters: int
     quoted: bool
 
 
 def glance(path: Path, delimiter: bytes, quote: bytes, skip: int) -> Glance:
-    """Look for trouble in the file at `path` after its first `skip` lines, and count. It ends at the first trouble.
+    """Look for trouble in the file at `path` after its first `skip` lines. It ends at the first trouble.
 
     UTF-8 is left to polars, which raises on what is none.
     """
     looking = _Looking(delimiter, quote)
     with path.open("rb", buffering=0) as file:
         trouble = bare_return(b"".join(file.readline() for _ in range(skip)))
-        while not trouble and (window := _window(file)):
-            trouble = looking.at(window)
+        for window in _windows(file):
+            trouble = trouble or looking.at(window)
+            if trouble:
+                break
     if looking.inside:
         trouble = trouble or "a quote that is not closed"
-    return Glance(trouble, looking.delimiters, looking.quoted)
+    return Glance(trouble, looking.quoted)
 
 
-def _window(file: FileIO) -> bytes:
-    """The next block, between the byte before and the byte after it; b"" at the end of the file.
+def delimiters_in(path: Path, delimiter: bytes, skip: int) -> int:
+    """How many delimiters the file at `path` has after its first `skip` lines, those within quotes too."""
+    with path.open("rb", buffering=0) as file:
+        for _ in range(skip):
+            file.readline()
+        return sum(_count(_numbers(window)[1:-1] == delimiter[0]) for window in _windows(file))
+
+
+def _windows(file: FileIO) -> Iterator[bytes]:
+    """The rest of a file, block by block, each between the byte before and the byte after it.
 
     What ends a line stands for what is not there: a field may begin where the file does, and end where it does.
     """
     begin = file.tell()
-    if begin:
-        file.seek(begin - 1)
-        window = file.read(_BLOCK + 2)
-    else:
-        window = b"\n" + file.read(_BLOCK + 1)
-    if len(window) < _BLOCK + 2:
-        return window + b"\r" if len(window) > 1 else b""
-    file.seek(begin + _BLOCK)
-    return window
+    while True:
+        if begin:
+            file.seek(begin - 1)
+            window = file.read(_BLOCK + 2)
+        else:
+            window = b"\n" + file.read(_BLOCK + 1)
+        if len(window) < _BLOCK + 2:
+            if len(window) > 1:
+                yield window + b"\r"
+            return
+        yield window
+        begin += _BLOCK
 
 
 class _Looking:
     def __init__(self, delimiter: bytes, quote: bytes) -> None:
-        self.delimiters = 0
         self.quoted = False
         self.inside = 0
         self._delimiter = delimiter
@@ -75,15 +87,16 @@ class _Looking:
             return "a NUL byte"
         if len(window) > _BLOCK and not self._ends_a_record(window):
             return "a record that does not end"
-        values: pl.Series = pl.Series([window], dtype=pl.Binary).cast(pl.List(pl.UInt8))[0]
+        quoted, returns = bool(self._quote) and self._quote in window, b"\r" in window
+        if not quoted and not returns and self._delimiter:
+            return ""
+        values = _numbers(window)
         before, here, after = (values.slice(start, len(window) - 2) for start in range(3))
-        if b"\r" in window and ((here == _CR) & (after != _LF)).any():
+        if returns and ((here == _CR) & (after != _LF)).any():
             return "a carriage return that ends no line"
-        if self._delimiter:
-            self.delimiters += _count(here == self._delimiter[0])
-        elif ((before == _LF) & ((here == _LF) | (here == _CR))).any():
+        if not self._delimiter and ((before == _LF) & ((here == _LF) | (here == _CR))).any():
             return "a blank line"
-        return self._quotes(before, here, after) if self._quote and self._quote in window else ""
+        return self._quotes(before, here, after) if quoted else ""
 
     def _quotes(self, before: pl.Series, here: pl.Series, after: pl.Series) -> str:
         """Every second quote opens and the others close: each must stand at an edge of its field, or be one of a pair."""
@@ -103,6 +116,12 @@ class _Looking:
         inside = self.inside ^ window.startswith(self._quote)
         texts = (window[:_HEAD], window)
         return any(b"\n" in outside for text in texts for outside in text.split(self._quote)[inside::2])
+
+
+def _numbers(window: bytes) -> pl.Series:
+    """The bytes as numbers."""
+    numbers: pl.Series = pl.Series([window], dtype=pl.Binary).cast(pl.List(pl.UInt8))[0]
+    return numbers
 
 
 def _count(truths: pl.Series) -> int:

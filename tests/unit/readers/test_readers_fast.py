@@ -16,7 +16,7 @@ from daemon.catalog.contract import ReaderOptions
 from daemon.readers import Source, read_delivery
 from daemon.readers import glance as glances
 from daemon.readers.delivery import Proof
-from daemon.readers.glance import glance
+from daemon.readers.glance import delimiters_in, glance
 from daemon.readers.structure import has_line, measure
 
 
@@ -128,11 +128,12 @@ def test_the_glance_and_the_counting_agree_on_every_file(
         path.write_bytes(content)
         counted = measure(path, delimiter, b'"', 0)
         seen = glance(path, delimiter, b'"', 0)
+        delimiters = delimiters_in(path, delimiter, 0) if delimiter else 0
     if not seen.trouble:
         assert not counted.trouble
         cells = [cell for record in _records(content, delimiter) for cell in record]
         within = sum(cell.count(delimiter.decode()) for cell in cells) if delimiter else 0
-        assert seen.delimiters - within == counted.delimiters
+        assert delimiters - within == counted.delimiters
         assert seen.quoted == (b'"' in content)
     elif not counted.trouble:  # the glance does not ask whether these stand within quotes
         assert b"\r" in content.replace(b"\r\n", b"") or (not delimiter and re.search(rb"\n\r?\n", content))
@@ -152,7 +153,7 @@ def test_a_quote_that_stays_open_for_long_is_told_before_polars_reads(
     monkeypatch.setattr(glances, "_BLOCK", 16)
     path = tmp_path / "a.csv"
     path.write_bytes(b'a,b\n1,"x"\n' + b"2,y\n" * 50)
-    assert glance(path, b",", b'"', 1) == ("", 51, True)
+    assert glance(path, b",", b'"', 1) == ("", True)
     path.write_bytes(b'a,b\n1,"x\n' + b"2,y\n" * 50)
     assert glance(path, b",", b'"', 1).trouble == "a record that does not end"
 
