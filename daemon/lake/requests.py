@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from daemon.catalog.requests import Answer, Request
-from daemon.lake.durable import make_directories, remove_tree, write_bytes
+from daemon.lake.durable import TEMPORARY, make_directories, remove_tree, write_bytes
 from daemon.lake.layout import Layout
 
 _ANSWER = ".answer.json"
@@ -33,6 +33,14 @@ def answer(layout: Layout, answered: Answer) -> None:
         layout.requests / f"{answered.request_id}{_ANSWER}",
         answered.model_dump_json(indent=1).encode() + b"\n",
     )
+
+
+def remove_unfinished(layout: Layout) -> int:
+    """Remove answers that a death cut short, and return how many; requests are others' to write. Raises OSError."""
+    unfinished = list(layout.requests.glob(f"*{_ANSWER}.*{TEMPORARY}"))
+    for path in unfinished:
+        remove_tree(path)
+    return len(unfinished)
 
 
 def read_answer(layout: Layout, request_id: str) -> Answer | None:

@@ -19,6 +19,7 @@ from daemon.lake.durable import remove_leftovers, remove_tree
 from daemon.lake.generations import generations
 from daemon.lake.layout import Layout
 from daemon.lake.receipts import RECEIPTS
+from daemon.lake.requests import remove_unfinished
 from daemon.scheduling.upkeep import file_lineage, point_links
 
 log = structlog.get_logger(__name__)
@@ -33,7 +34,7 @@ def recover(ledger: Ledger, layout: Layout, models: Iterable[TableKey]) -> None:
     `models` are the gold models, whose refreshes the ledger does not plan. Raises OSError.
     """
     temporary = sum(_remove_unfinished(ledger, layout)) + _remove_unpublished(ledger, layout)
-    temporary += sum(map(remove_leftovers, _side_folders(ledger, layout)))
+    temporary += sum(map(remove_leftovers, _side_folders(ledger, layout))) + remove_unfinished(layout)
     for key in models:
         temporary += remove_leftovers(
             layout.generation(Layer.GOLD, key, ledger.promotions.generation(key, Layer.GOLD))

@@ -73,7 +73,9 @@ def test_so_is_one_that_others_have_passed_since_but_none_that_readers_may_be_in
     assert problems(refinery) == []
 
 
-def test_half_a_source_a_receipt_a_reason_and_half_of_what_was_undone_are_removed(refinery: Refinery) -> None:
+def test_halves_of_sources_receipts_reasons_answers_and_of_what_was_undone_are_removed(
+    refinery: Refinery,
+) -> None:
     batch = refinery.claim(ORDERS, a="id\n1\n")
     refinery.climb(ORDERS)
     halves = [
@@ -81,6 +83,7 @@ def test_half_a_source_a_receipt_a_reason_and_half_of_what_was_undone_are_remove
         refinery.layout.landing / "sales/orders/.receipts/a.csv.json.0123.tmp",
         refinery.layout.quarantine(ORDERS) / "b.csv.reason.json.0123.tmp",
         refinery.layout.undone(ORDERS) / "1.parquet.0123.tmp",
+        refinery.layout.requests / "1.answer.json.0123.tmp",
     ]
     for half in halves:
         half.parent.mkdir(parents=True, exist_ok=True)
