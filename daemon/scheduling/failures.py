@@ -61,6 +61,7 @@ class Failures:
         if isinstance(error, RejectDataError):
             return self._isolate(due, error.kind, error.reason, started)
         if is_machine_fault(error):
+            self._remove_leftovers(due, taken)  # it may be what could not be removed
             return self._again(due, "machine", error)
         log.error(Event.PROMOTION_FAILED, **about(due), exc_info=error)
         return self._isolate(due, "unexpected", f"{type(error).__name__}: {error}", started)
@@ -95,7 +96,7 @@ class Failures:
         return self._isolate(due, error.kind, str(error), started)
 
     def _remove_leftovers(self, due: DuePromotion, layers: Sequence[Layer]) -> None:
-        """Remove what a lost worker was writing. The folders of the layers are this step's alone, quarantine is not."""
+        """Remove what a worker was writing and left. The folders of the layers are this step's alone, quarantine is not."""
         with suppress(OSError):  # then the next start removes it
             for layer in layers:
                 generation = self._ledger.promotions.generation(due.key, layer)

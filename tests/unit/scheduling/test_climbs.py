@@ -159,6 +159,20 @@ def test_what_a_void_hop_published_of_a_batch_that_lost_all_its_rows_meanwhile_d
     assert gold["amount"].to_list() == [20]
 
 
+def test_what_a_call_could_not_remove_since_the_disk_refused_is_removed_after_it(refinery: Refinery) -> None:
+    refinery.claim(KEY, a=TEXT)
+    scratch = refinery.layout.generation(Layer.STAGED, KEY, 1) / "tmpabc.tmp"
+
+    def refused() -> None:
+        scratch.mkdir()
+        refinery.workers.meanwhile = lambda: None
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    refinery.workers.meanwhile = refused
+    refinery.promoter.step(KEY, Layer.STAGED)
+    assert not scratch.exists()
+
+
 def test_what_a_killed_climb_published_is_removed_at_start_whatever_the_contract_says_by_then(
     refinery: Refinery,
 ) -> None:
