@@ -19,7 +19,7 @@ from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.intake import ClaimIntent, IntakeLedger, OpenClaim
 from daemon.catalog.promotion import TableKey
 from daemon.events import Event
-from daemon.lake.durable import make_directory, sync_directory
+from daemon.lake.durable import make_directories, make_directory, sync_directory
 from daemon.lake.layout import Layout
 from daemon.lake.leases import lease_answer
 
@@ -94,7 +94,7 @@ class Claims:
             given_up = self._ledger.given_up(folder.name)
             for intent in given_up:
                 if os.path.lexists(root / intent.claimed_path):
-                    (root / intent.landing_path).parent.mkdir(parents=True, exist_ok=True)
+                    make_directories((root / intent.landing_path).parent)
                     found |= _give_back(root / intent.claimed_path, root / intent.landing_path)
             if given_up:
                 _remove_empty(folder)
@@ -213,6 +213,7 @@ def _give_back(claimed_path: Path, landing_path: Path) -> bool:
             raise
         if not _is_back(claimed_path, landing_path):
             return False
+    sync_directory(landing_path.parent)  # before its other name goes
     claimed_path.unlink()
     return True
 

@@ -54,6 +54,25 @@ def test_a_link_or_pipe_that_took_a_file_s_place_goes_back_and_is_never_opened(
     assert (tmp_path / "secret").read_text() == "a,b\n1,2\n"
 
 
+def test_what_goes_back_has_its_name_in_landing_durably_before_it_loses_the_other(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = layout.landing / "orders/taken.csv"
+    os.mkfifo(taken)
+    names = []
+
+    def noted(folder: Path) -> None:
+        if folder == taken.parent and os.path.lexists(taken):
+            names.append([path.name for path in layout.claimed("").glob("*/*")])
+
+    monkeypatch.setattr(module, "sync_directory", noted)
+    ledger = Ledger.open(layout.ledger)
+    Claims(ledger.intake, layout).claim(KEY, [ready(taken)], NOW)
+    ledger.close()
+    assert names == [["0-taken.csv"]]
+    assert taken.is_fifo()
+
+
 def test_when_nothing_but_a_link_is_left_there_is_no_batch(layout: Layout, tmp_path: Path) -> None:
     taken = layout.landing / "orders/taken.csv"
     taken.symlink_to(tmp_path)
