@@ -128,7 +128,10 @@ class Promoter:
         except StoppingError:
             return Step(ran=False)
         except Exception as error:  # noqa: BLE001 - every kind has its answer
-            return self._failures.answer(due, error, started, taken)
+            step = self._failures.answer(due, error, started, taken)
+            if step.withdrawn:  # nobody does it again
+                self._unclean.difference_update(item.batch_id for item in due.items)
+            return step
 
     def _clean(self, key: TableKey, target: Layer, batches: Iterable[str]) -> None:
         """Remove what calls that came to no good end have left of batches in `target` and above, where they are new.
