@@ -135,11 +135,24 @@ def content(number: int, rows: int) -> str:
 
 
 def column(glob: str, name: str) -> list[str]:
-    """All values of a column, as text, in the Parquet files that `glob` (absolute) names."""
-    if not list(Path("/").glob(glob.lstrip("/"))):
-        return []
-    rows = duckdb.execute(f"SELECT {name} FROM read_parquet($1, union_by_name=true)", [glob]).fetchall()  # noqa: S608 - our own names
-    return [str(row[0]) for row in rows]
+    """All values of a column, as text, in the Parquet files that `glob` (absolute) names.
+
+    Where a living daemon replaces a file between the listing and the reading, they are listed again, as
+    docs/on-disk-format.md tells readers of a folder to do. Raises duckdb.IOException for files that are there
+    and cannot be read.
+    """
+    while files := sorted(str(path) for path in Path("/").glob(glob.lstrip("/"))):
+        try:
+            rows = duckdb.execute(
+                f"SELECT {name} FROM read_parquet($1, union_by_name=true)",  # noqa: S608 - our own names
+                [files],
+            ).fetchall()
+        except duckdb.IOException:
+            if all(Path(file).exists() for file in files):
+                raise
+        else:
+            return [str(row[0]) for row in rows]
+    return []
 
 
 def _problems(proof: subprocess.CompletedProcess[str]) -> str:
