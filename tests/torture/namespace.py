@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from torture.campaign import Report
@@ -59,6 +60,16 @@ class Boxed:
     def signal(self, number: signal.Signals) -> None:
         """Send the daemon a signal."""
         self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop it, as SIGSTOP does, and wait until each of its threads stands still."""
+        self.signal(signal.SIGSTOP)
+        tasks = Path(f"/proc/{self._process.pid}/task")
+        self.until(
+            lambda: all("\tT (stopped)" in (task / "status").read_text() for task in tasks.iterdir()),
+            _PATIENCE,
+            "standstill",
+        )
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged since `forget`."""
