@@ -4,6 +4,7 @@ Called by the staged layer in a worker. See daemon/readers/__init__.py for what 
 """
 
 import codecs
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,13 @@ _FORMATS = {
     "excel": Kind.EXCEL,
 }
 
-_HTML = (b"<!doctype html", b"<html")
+_MARKUP = re.compile(
+    rb"<(\?xml|!doctype|!--|(html|head|body|table|meta|style|script)[\s/>])|\{\\rtf", re.IGNORECASE
+)
+"""How web pages, XML and rich text begin, which many programs export under the name of a workbook. Not every "<" is one:
+there are exports with columns such as `<DATE>`."""
+_BLANK = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"
+"""What may stand before the first letter: marks of the encoding, and the zero bytes of UTF-16 and UTF-32."""
 
 
 def read_delivery(
@@ -122,8 +129,9 @@ class _DeliveryReader:
         if not head.strip(b"\0"):
             reason = "it begins with nothing but zero bytes: room that was reserved and never written"
             return Refusal(source.name, "unreadable", reason)
-        if self._options.format is None and head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(_HTML):
-            return Refusal(source.name, "not_a_table", "it is a web page, not a table")
+        if self._options.format is None and _MARKUP.match(head.lstrip(_BLANK)[:64].replace(b"\0", b"")):
+            reason = "it is a web page, XML or rich text, not a table. Export it as CSV or as a workbook"
+            return Refusal(source.name, "not_a_table", reason)
         return None
 
     def _of_kind(self, kind: Kind, source: Source, head: bytes, stem: str) -> Reading:
