@@ -72,7 +72,7 @@ def _live(lane: Lane, seed: int, kills: int, plan: Plan) -> Cut:
         status = _kill_one(lane.warm, world.root, setup, target, chance.uniform(0, 0.01))
         cut.kills += status == -signal.SIGKILL
         cut.in_recovery += target <= _CALLS // 10
-    status = lane.warm.run(world.root, ["drain"], setup=setup, timeout=120)
+    status = lane.warm.run(world.root, ["drain"], setup=setup)
     what = f"root of seed {seed} after {kills} kills"
     if status != 0:
         cut.hands += 1

@@ -230,7 +230,7 @@ def _settle(world: PoweredWorld, report: Report) -> None:
     patience = (
         {"retry_base": "20"} if world.breakage else {}
     )  # a drain stays for retries that come soon, for what is gone as well
-    drained = world.run("drain", timeout=120, workers="1", **patience)
+    drained = world.run("drain", timeout=600, workers="1", **patience)
     if drained.returncode != 0:
         report.hands += 1
         report.findings.append(
