@@ -2,17 +2,15 @@
 
 import csv
 import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import pytest
+from daemon_process import medalliond
 
 pytestmark = pytest.mark.corpus
 
@@ -29,10 +27,7 @@ def refined(root: Path, reports: Sequence[Path]) -> pl.DataFrame:
     landing.mkdir(parents=True)
     for report in reports:
         shutil.copy(report, landing)
-    command = [sys.executable, "-m", "daemon", "drain", "--root", str(root)]
-    settings = {**os.environ, "MEDALLIOND_BATCH_MAX_FILES": "25"}
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=False, timeout=100)
-    assert done.returncode == 0, done.stdout + done.stderr
+    medalliond(root, "drain", batch_max_files="25")
     files = sorted((root / "data/gold/main/covid_daily").glob("*.parquet"))
     return pl.concat([pl.read_parquet(file) for file in files], how="diagonal")
 

@@ -3,12 +3,11 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
+from daemon_process import medalliond
 
 from daemon.catalog.ledger import LedgerViews
 from daemon.catalog.promotion import TableKey
@@ -87,9 +86,7 @@ def root(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "landing").mkdir()
     for source in (corpus / "labour-market").glob("*.csv"):
         shutil.copy(source, root / "landing")
-    command = [sys.executable, "-m", "daemon", "drain", "--root", str(root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50)
-    assert done.returncode == 0, done.stdout + done.stderr
+    medalliond(root, "drain")
     return root
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import polars as pl
-from daemon_process import command, environment
+from daemon_process import command, environment, run
 
 SECRET = "s3cr3t-4711-hunter2"  # noqa: S105 - what no log line may say
 CONTRACT = """
@@ -23,18 +23,6 @@ import polars as pl
 def to_number(lf):
     return lf.with_columns(pl.col("secret").cast(pl.Int64))
 """
-
-
-def say(root: Path, *words: str) -> str:
-    done = subprocess.run(
-        command(root, *words),
-        env=environment(log_level="info"),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.stdout + done.stderr
 
 
 def contract(root: Path, table: str, text: str) -> None:
@@ -74,9 +62,10 @@ def test_what_stands_in_a_cell_is_said_by_no_log_line_and_not_by_status(tmp_path
     land(tmp_path, "broken/unreadable.ndjson", f'{{"a": "{SECRET}"}}\n{{"a": {SECRET}\n')
     land(tmp_path, "broken/unreadable.xlsx", b"PK\3\4" + SECRET.encode() * 20)
 
-    said = {words[0]: say(tmp_path, *words) for words in (["drain"], ["status"], ["status", "--json"])}
+    asked = (["drain"], ["status"], ["status", "--json"])
+    said = [(words, run(tmp_path, *words, log_level="info").output) for words in asked]
 
-    found = [f"{name}: {line}" for name, text in said.items() for line in text.splitlines() if SECRET in line]
+    found = [f"{words}: {line}" for words, text in said for line in text.splitlines() if SECRET in line]
     assert not found, "\n".join(found)
     quarantined = list((tmp_path / "data/quarantine/main/orders").rglob("*.parquet"))
     raws = [raw for path in quarantined for raw in pl.read_parquet(path)["raw"].to_list()]
@@ -85,15 +74,20 @@ def test_what_stands_in_a_cell_is_said_by_no_log_line_and_not_by_status(tmp_path
         assert list((tmp_path / "data/quarantine" / name).glob("*.reason.json")), name
 
 
+def installed(root: Path, *words: str) -> None:
+    """Run a command as it is installed, which inherits what a process inherits."""
+    subprocess.run(command(root, *words), env=environment(), capture_output=True, check=True, timeout=60)
+
+
 def test_archive_and_quarantine_are_closed_to_others_and_nothing_is_world_writable(tmp_path: Path) -> None:
     before = os.umask(0)  # the worst that an administrator may have set
     try:
-        say(tmp_path, "init")
+        installed(tmp_path, "init")
         assert not [path for path in tmp_path.rglob("*") if path.stat().st_mode & stat.S_IWOTH]
         contract(tmp_path, "orders", CONTRACT)
         land(tmp_path, "orders/good.csv", "id,amount,day,note\n1,1.00,2024-01-01,a\n2,x,2024-01-01,b\n")
         land(tmp_path, "orders/bad.parquet", b"PAR1 no parquet PAR1")
-        say(tmp_path, "drain")
+        installed(tmp_path, "drain")
     finally:
         os.umask(before)
 
@@ -130,7 +124,7 @@ def test_a_hostile_name_of_a_table_stays_within_data(tmp_path: Path) -> None:
         land(root, f"{name}/{name}/y{number}.csv", f"id\n{number + 100}\n")
     land(root, os.fsdecode(b"\xff\xfe..") + "/z.csv", "id\n200\n")
 
-    say(root, "drain")
+    run(root, "drain")
 
     assert sorted(path.name for path in outside.iterdir()) == ["root"]
     assert {path.name for path in root.iterdir()} <= {"landing", "data", "catalog"}

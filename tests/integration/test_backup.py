@@ -3,12 +3,11 @@
 import json
 import shutil
 import sqlite3
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_process import command, drain, environment, running
+from daemon_process import drain, medalliond, running
 from test_kill import drop, prepare, quarantined, rows
 
 ROUNDS = 3
@@ -17,16 +16,7 @@ ROUND_FILES = 10
 
 def tool(root: Path, *words: str) -> dict[str, Any]:
     """The answer of a command in JSON."""
-    done = subprocess.run(
-        command(root, *words, "--json"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=50,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(medalliond(root, *words, "--json"))
     return found
 
 

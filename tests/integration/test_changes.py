@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from daemon_process import command, drain, environment, running, wait_for
+from daemon_process import drain, medalliond, running, wait_for
 from workbooks import Cell, workbook
 
 CONTRACT = """
@@ -17,14 +16,6 @@ bronze:
 silver:
   checks: [{name: small, sql: amount < 100}]
 """
-
-
-def medalliond(root: Path, *words: str, status: int = 0) -> str:
-    done = subprocess.run(
-        command(root, *words), env=environment(), capture_output=True, text=True, check=False, timeout=50
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def drop(root: Path, name: str, text: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from daemon_process import Daemon, command, drain, environment, running, wait_for
+from daemon_process import Daemon, InstalledDaemon, drain, medalliond, ready, running, wait_for
 
 ROWS = "id,name\n1,Ada\n2,Grace\n"
 
@@ -56,7 +56,7 @@ def reasons(root: Path) -> list[dict[str, str]]:
 
 
 def test_a_file_dropped_while_it_runs_is_in_gold_a_moment_later(tmp_path: Path) -> None:
-    with running(tmp_path) as daemon:
+    with ready(InstalledDaemon(tmp_path)) as daemon:
         drop(tmp_path, "sales/orders/a.csv")
         daemon.wait_for("source_archived", table="orders")
         assert gold(tmp_path, "sales/orders") == ["sales/orders/a.csv"]
@@ -86,16 +86,8 @@ def test_a_directory_moved_in_is_a_delivery_too(tmp_path: Path) -> None:
 
 def test_a_second_daemon_on_the_same_root_stops_at_once_and_says_why(tmp_path: Path) -> None:
     with running(tmp_path) as daemon:
-        second = subprocess.run(
-            command(tmp_path, "run"),
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=10,
-        )
-        assert second.returncode == 1
-        assert f"another medalliond (pid {daemon.process.pid}) works on this root" in second.stderr
+        told = medalliond(tmp_path, "run", status=1)
+        assert f"another medalliond (pid {daemon.pid}) works on this root" in told
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -143,14 +135,16 @@ def test_a_file_nothing_can_read_is_set_aside_with_the_reason_and_the_others_go_
 
 
 @pytest.mark.parametrize(
-    ("deadly", "kind"),
+    ("deadly", "limit", "kind"),
     [
-        ("os._exit(9)", "worker_died"),
-        ("time.sleep(30)", "timed_out"),
-        ("bytearray(b'x') * 10**10", "too_much_memory"),
+        ("os._exit(9)", {}, "worker_died"),
+        ("time.sleep(30)", {"worker_timeout": "1.5"}, "timed_out"),
+        ("bytearray(b'x') * 10**10", {"worker_memory": "400MB"}, "too_much_memory"),
     ],
 )
-def test_data_that_ends_its_worker_costs_its_own_file_only(tmp_path: Path, deadly: str, kind: str) -> None:
+def test_data_that_ends_its_worker_costs_its_own_file_only(
+    tmp_path: Path, deadly: str, limit: dict[str, str], kind: str
+) -> None:
     contract(tmp_path, "main/orders", 'silver: {transforms: ["mine:step"]}\n')
     transform(
         tmp_path,
@@ -161,7 +155,7 @@ def test_data_that_ends_its_worker_costs_its_own_file_only(tmp_path: Path, deadl
     )
     for name in "abc":
         drop(tmp_path, f"orders/{name}.csv", f"id,name\n1,{'poison' if name == 'c' else name}\n")
-    assert drain(tmp_path, worker_timeout="2.5", worker_memory="600MB", retry_base="0.1") == 0
+    assert drain(tmp_path, retry_base="0.1", **limit) == 0
     assert gold(tmp_path, "main/orders") == ["orders/a.csv", "orders/b.csv"]
     (reason,) = reasons(tmp_path)
     assert (reason["file"], reason["kind"]) == ("orders/c.csv", kind)
@@ -248,10 +242,10 @@ def test_a_file_that_somebody_still_writes_is_left_alone(tmp_path: Path) -> None
 def test_a_worker_killed_from_outside_costs_a_retry_and_no_data(tmp_path: Path) -> None:
     contract(tmp_path, "main/slow", 'silver: {transforms: ["mine:step"]}\n')
     begun = slow_transform(tmp_path)
-    with running(tmp_path, retry_base="0.1") as daemon:
+    with ready(InstalledDaemon(tmp_path, retry_base="0.1")) as daemon:
         drop(tmp_path, "slow/a.csv")
         wait_for(begun.exists, 20, daemon.log_path.read_text)
-        wait_for(lambda: _kill_workers(daemon.process.pid), 5, lambda: "no worker was found")
+        wait_for(lambda: _kill_workers(daemon.pid), 5, lambda: "no worker was found")
         daemon.wait_for("worker_died", table="slow")
         daemon.wait_for("batch_completed", table="slow")
     assert gold(tmp_path, "main/slow") == ["slow/a.csv"]

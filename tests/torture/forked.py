@@ -4,11 +4,12 @@ For campaigns that need thousands of lives. What runs is the daemon's own code f
 are forked as well, where a real daemon spawns them.
 """
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from forked_program import be_medalliond, write_to
 
 from daemon.cli.main import app
 from daemon.pipeline import promote
@@ -56,17 +57,13 @@ class Life:
 
 
 def _live(words: Sequence[str], log: Path, environment: Mapping[str, str], breakage: str | None) -> int:
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    write_to(log)
     os.environ.clear()
     os.environ.update(environment)
     if breakage:
         broken.BREAKAGES[breakage]()
-    context = multiprocessing.get_context("fork")
-    multiprocessing.get_context = lambda _method=None: context  # type: ignore[assignment]
     try:
-        app(list(words), prog_name="medalliond")
+        be_medalliond(words)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 1
     except BaseException as error:  # noqa: BLE001 - the process ends here, whatever it is

@@ -6,7 +6,6 @@ command line on, in the processes it would have: a main process and its workers 
 
 import gc
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,20 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from forked_program import WARM, be_medalliond, write_to
+
 from torture.shim import NO_FAULT, Fault, Shim
 
 _SUBREAPER = 36
 """PR_SET_CHILD_SUBREAPER: the workers of a killed daemon become ours, and a run is over when they are gone too."""
-
-
-_WARM = (
-    "daemon.cli.main",
-    "daemon.cli.serve",
-    "daemon.pipeline.promote",
-    "daemon.pipeline.restaging",
-    "duckdb",
-)
-"""Modules that are imported before the first fork, with all that they import."""
 
 
 class Warm:
@@ -185,10 +176,9 @@ def _live(request: Mapping[str, Any]) -> None:
     """In the fork: be the command that is asked for."""
     status = 70
     try:
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        for old, new in ((nothing, 0), (log, 1), (log, 2)):
-            os.dup2(old, new)
+        Path(request["log"]).unlink(missing_ok=True)
+        write_to(Path(request["log"]))
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - a descriptor
         if breakage := request["setup"].get("TORTURE_BREAKAGE"):
             from torture import (
@@ -214,11 +204,7 @@ def _act(request: Mapping[str, Any]) -> int:
         answer = getattr(import_module(module), name)(*request["arguments"])
         Path(request["answer"]).write_text(json.dumps(answer))
         return 0
-    get_context = multiprocessing.get_context
-    multiprocessing.get_context = lambda _method=None: get_context("fork")  # type: ignore[assignment]
-    from daemon.cli.main import app
-
-    app(args=request["words"], prog_name="medalliond")
+    be_medalliond(request["words"])
     return 0
 
 
@@ -226,7 +212,7 @@ if __name__ == "__main__":
     for function in sys.argv[1:]:
         name, _, first = function.partition(":")
         getattr(import_module(name), first)()
-    for module in _WARM:
+    for module in WARM:
         import_module(module)
     gc.collect()
     gc.freeze()  # or every fork copies what its first collection touches
