@@ -20,6 +20,7 @@ from daemon.events import Event
 from daemon.guard import Guard
 from daemon.lake.durable import make_directories
 from daemon.lake.layout import Layout
+from daemon.lake.lost_ledger import refuse_lost_ledger
 from daemon.landing.watcher import Watcher
 from daemon.notify import Notifier
 from daemon.parts import Parts, WorkProgress, job
@@ -117,6 +118,7 @@ class Service:
             make_directories(folder)
         lock = RootLock.acquire(self._layout.lock)
         try:
+            refuse_lost_ledger(self._layout)
             log.info(Event.DAEMON_STARTED, root=str(self._layout.root), version=version("medalliond"))
             parts = Parts(self._settings, self._layout, self._fail)
             try:

@@ -16,6 +16,7 @@ from daemon.cli.roots import open_ledger
 from daemon.errors import HaltError
 from daemon.lake.layout import Layout
 from daemon.lake.leases import lease_answer
+from daemon.lake.lost_ledger import refuse_lost_ledger
 
 _PREFIX = ".medalliond-doctor-"
 """Landing never takes a file whose name begins with a dot."""
@@ -74,13 +75,14 @@ def leases(layout: Layout) -> Finding:
 
 def ledger(layout: Layout) -> Finding:
     """See whether the ledger is whole."""
-    if not layout.ledger.exists():
-        return ok("none yet: the first run makes it")
     try:
+        refuse_lost_ledger(layout)
+        if not layout.ledger.exists():
+            return ok("none yet: the first run makes it")
         with open_ledger(layout) as views:
             version, damage = views.version(), views.damage()
     except HaltError as error:
-        return fail(str(error), "see above")
+        return fail(str(error), "do what it says; until then no daemon starts here")
     if damage:
         return fail(
             f"{layout.ledger} is damaged: {damage}", "stop the daemon and restore the ledger from a backup"

@@ -13,6 +13,7 @@ from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import TableKey
 from daemon.errors import MedalliondError
 from daemon.lake.layout import Layout
+from daemon.lake.lost_ledger import refuse_lost_ledger
 
 _LAYERS = frozenset({"staged", "bronze", "silver", "gold"})
 
@@ -38,6 +39,7 @@ def open_root(root: Path) -> Layout:
 @contextmanager
 def open_ledger(layout: Layout) -> Iterator[LedgerViews]:
     """Open a root's ledger for reading. Raises HaltError where there is none or it cannot be used."""
+    refuse_lost_ledger(layout)
     views = LedgerViews.open(layout.ledger)
     try:
         yield views

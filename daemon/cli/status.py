@@ -18,6 +18,7 @@ from daemon.cli.output import age, on_terminal, print_json, print_line, print_ta
 from daemon.cli.roots import open_ledger, open_root
 from daemon.errors import ContractError
 from daemon.lake.layout import Layout
+from daemon.lake.lost_ledger import refuse_lost_ledger
 from daemon.lake.room import Room
 from daemon.settings import load_settings
 
@@ -40,6 +41,7 @@ def show_status(root: Path, *, as_json: bool) -> None:
     layout = open_root(root)
     contracts = ContractStore(layout.contracts)
     contracts.reload()
+    refuse_lost_ledger(layout)
     if layout.ledger.exists():
         with open_ledger(layout) as views:
             known = _known(views, contracts)

@@ -15,6 +15,7 @@ from daemon.catalog.ledger.lock import RootLock, lock_holder
 from daemon.cli.output import console, on_terminal, print_json, print_line, print_table, printable, size
 from daemon.cli.roots import WrongRequestError, open_root
 from daemon.lake.layout import Layout
+from daemon.lake.lost_ledger import refuse_lost_ledger
 
 _SHOWN = 100
 """Problems listed on a terminal; a pipe and --json get all."""
@@ -41,6 +42,7 @@ def verify_root(root: Path, *, mend: bool, as_json: bool) -> int:
 @contextmanager
 def _alone(layout: Layout) -> Iterator[None]:
     """Keep daemons out of the root: what they move would look lost. Raises WrongRequestError while one works in it."""
+    refuse_lost_ledger(layout)
     if not layout.ledger.exists():
         raise WrongRequestError(
             f"{layout.ledger}: there is no ledger here yet, so there is nothing to prove."

@@ -5,6 +5,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
+from daemon.errors import HaltError
+from daemon.lake.layout import Layout
 from daemon.parts import Parts, WorkProgress
 from daemon.service import Service
 from daemon.settings import Settings
@@ -45,3 +49,14 @@ def test_a_drain_does_not_end_between_a_claim_and_what_follows_from_it(tmp_path:
     )
     Service(Settings(root=tmp_path))._watch_drain(cast("Parts", parts), lambda _: None)
     assert not chain.to_do
+
+
+@pytest.mark.parametrize("left", ["data/.generations/gold/sales/orders/1", "landing/.claimed/batch"])
+def test_a_ledger_that_is_gone_is_not_replaced_by_an_empty_one(tmp_path: Path, left: str) -> None:
+    layout = Layout(tmp_path)
+    (tmp_path / left).mkdir(parents=True)
+    layout.catalog.mkdir()
+    layout.ledger.touch()  # what a disk leaves that was cut off
+    with pytest.raises(HaltError, match="the ledger is gone"):
+        Service(Settings(root=tmp_path)).drain(lambda _: None)
+    assert layout.ledger.stat().st_size == 0

@@ -68,14 +68,17 @@ class Store:
         Raises HaltError where there is none or it is unusable.
         """
         if not path.exists():
-            raise HaltError(f"{path}: there is no ledger here yet; `medalliond run` or `drain` makes one.")
+            raise HaltError(_not_yet(path))
         try:
             connection = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
             )
             connection.row_factory = Row
             connection.execute("PRAGMA busy_timeout=5000")
-            _refuse_newer(_version(connection), path)
+            version = _version(connection)
+            if version == 0:  # empty: a daemon is just making it, or was kept from it
+                raise HaltError(_not_yet(path))
+            _refuse_newer(version, path)
         except sqlite3.OperationalError as error:
             raise HaltError(
                 f"{path}: the ledger cannot be read by this user: {error}. Ask as the daemon's user, or one who may write "
@@ -187,6 +190,10 @@ class Store:
             except sqlite3.DatabaseError as error:
                 self._blame(error, "read")
             return found
+
+
+def _not_yet(path: Path) -> str:
+    return f"{path}: there is no ledger here yet; `medalliond run` or `drain` makes one."
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -89,6 +89,25 @@ def test_a_damaged_ledger_is_one_clear_line(root: Root, run: Run) -> None:
     assert found.stderr.startswith(f"medalliond: {root.layout.ledger}: the ledger is damaged")
 
 
+@pytest.mark.parametrize(
+    "words", [("status",), ("lineage", "sales.orders"), ("doctor",), ("verify",)], ids=" ".join
+)
+def test_a_ledger_that_is_gone_is_said_so(orders: Root, run: Run, words: tuple[str, ...]) -> None:
+    orders.ledger.close()
+    orders.layout.ledger.unlink()
+    found = run(*words, orders)
+    assert found.exit_code == 1
+    assert f"{orders.layout.ledger}: the ledger is gone" in found.output
+
+
+def test_a_ledger_that_is_just_being_made_is_said_so(root: Root, run: Run) -> None:
+    root.ledger.close()
+    root.layout.ledger.write_bytes(b"")
+    found = run("lineage", "sales.orders", root)
+    assert found.exit_code == 1
+    assert "there is no ledger here yet" in found.stderr
+
+
 def test_help_waits_for_none_of_the_heavy_libraries() -> None:
     code = (
         "import sys; from typer.testing import CliRunner; from daemon.cli.main import app;"
