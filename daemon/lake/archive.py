@@ -2,6 +2,8 @@
 
 The caller writes each chosen destination into the ledger first, then moves, and repeats the move after a
 crash. Called by scheduling's rest keeper, for the archive, the quarantine and what is handed back to landing.
+
+A thousand files at a time: paths are strings here, since joining and hashing a Path costs more than the call it is for.
 """
 
 import errno
@@ -15,6 +17,7 @@ from pathlib import Path, PurePath
 
 from daemon.lake.durable import (
     NAME_MAX,
+    StrPath,
     cut,
     make_directories,
     remove_tree,
@@ -29,12 +32,15 @@ PRIVATE_FOLDER = 0o750
 PRIVATE_FILE = 0o640
 """What people sent is not for everyone on the machine to read."""
 
+Moves = Sequence[tuple[StrPath, StrPath]]
+"""Where each file lies, and where it is to lie."""
+
 _ENDINGS_MAX = 16
 _CANNOT_LINK = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS})
 """Another file system, one without hard links, or a file of another user (`fs.protected_hardlinks`)."""
 
 
-def choose_destination(root: Path, folder: Path, name: str, taken: Container[Path]) -> Path:
+def choose_destination(root: str, folder: str, name: str, taken: Container[str]) -> str:
     """Return a path in `folder`, both relative to `root`, that is neither on disk nor `taken`.
 
     It is called `name`, else `stem~2.csv`, `stem~3.csv` and so on; cut where a directory entry could not hold
@@ -42,13 +48,13 @@ def choose_destination(root: Path, folder: Path, name: str, taken: Container[Pat
     """
     number = 1
     while True:
-        path = folder / _fitted(name, f"~{number}" if number > 1 else "")
-        if path not in taken and not os.path.lexists(root / path):
+        path = os.path.join(folder, _fitted(name, f"~{number}" if number > 1 else ""))
+        if path not in taken and not os.path.lexists(os.path.join(root, path)):
             return path
         number += 1
 
 
-def move_all(moves: Sequence[tuple[Path, Path]], *, private: bool = True) -> None:
+def move_all(moves: Moves, *, private: bool = True) -> None:
     """Move each source to its destination, making folders; content, then names are durable on return.
 
     Safe to repeat after a crash at any point. Every folder is synced once. `private` closes new folders and
@@ -56,32 +62,33 @@ def move_all(moves: Sequence[tuple[Path, Path]], *, private: bool = True) -> Non
     destination in `filename2`, where that is another file: choose again. Raises FileNotFoundError where both
     are missing.
     """
-    for folder in {destination.parent for _, destination in moves}:
-        make_directories(folder, PRIVATE_FOLDER if private else 0o777)
+    for folder in {os.path.dirname(destination) for _, destination in moves}:
+        make_directories(Path(folder), PRIVATE_FOLDER if private else 0o777)
     for source, destination in moves:
         _bring(source, destination)
     _make_durable(moves)
     for source, _ in moves:
-        source.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(source)
     if private:
         for _, destination in moves:
             _close_to_others(destination)
-    for folder in {source.parent for source, _ in moves}:
-        if folder.is_dir():
+    for folder in {os.path.dirname(source) for source, _ in moves}:
+        if os.path.isdir(folder):
             sync_directory(folder)
 
 
-def _make_durable(moves: Sequence[tuple[Path, Path]]) -> None:
+def _make_durable(moves: Moves) -> None:
     """Sync content and names of the destinations; where that fails, take them back. Raises OSError."""
     destinations = [destination for _, destination in moves]
     try:
-        sync_files([path for path in destinations if stat.S_ISREG(path.lstat().st_mode)])
-        for folder in {path.parent for path in destinations}:
+        sync_files(destinations)
+        for folder in {os.path.dirname(path) for path in destinations}:
             sync_directory(folder)
     except OSError:
         for source, destination in moves:
             with suppress(OSError):
-                _take_back(source, destination)
+                _take_back(Path(source), Path(destination))
         raise
 
 
@@ -98,7 +105,7 @@ def _take_back(source: Path, destination: Path) -> None:
             temporary.rename(standing)
 
 
-def _bring(source: Path, destination: Path) -> None:
+def _bring(source: StrPath, destination: StrPath) -> None:
     """Make the destination be the source's file, whatever an earlier attempt did; the source stays."""
     if not os.path.lexists(source):
         if not os.path.lexists(destination):
@@ -106,10 +113,10 @@ def _bring(source: Path, destination: Path) -> None:
             raise FileNotFoundError(errno.ENOENT, what, str(source), None, str(destination))
         return
     if not _link(source, destination):
-        _copy(source, destination)
+        _copy(Path(source), Path(destination))
 
 
-def _link(source: Path, destination: Path) -> bool:
+def _link(source: StrPath, destination: StrPath) -> bool:
     """Give a file a second name, unless it has it already, be it as a copy that a crash left undeleted.
 
     Return False where only a copy will do. Raises FileExistsError for a namesake; Linux looks for that first.
@@ -117,11 +124,11 @@ def _link(source: Path, destination: Path) -> bool:
     try:
         os.link(source, destination, follow_symlinks=False)
     except FileExistsError:
-        if os.path.samestat(source.lstat(), destination.lstat()):
+        if os.path.samestat(os.lstat(source), os.lstat(destination)):
             return True
-        if not _same_content(source, destination):
+        if not _same_content(Path(source), Path(destination)):
             raise
-        temporary_name(destination, "copy").unlink(missing_ok=True)
+        temporary_name(Path(destination), "copy").unlink(missing_ok=True)
     except OSError as error:
         if error.errno not in _CANNOT_LINK:
             raise
@@ -159,9 +166,9 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def _close_to_others(path: Path) -> None:
+def _close_to_others(path: StrPath) -> None:
     """Take what PRIVATE_FILE does not grant from a file's mode; never add to it."""
-    found = path.lstat()
+    found = os.lstat(path)
     if (
         not stat.S_ISREG(found.st_mode) or found.st_nlink > 1
     ):  # its owner has it elsewhere too: leave it to them
@@ -169,7 +176,7 @@ def _close_to_others(path: Path) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if mode & ~PRIVATE_FILE:
         with suppress(PermissionError):  # another user's file; the folder is closed all the same
-            path.chmod(mode & PRIVATE_FILE)
+            os.chmod(path, mode & PRIVATE_FILE)
 
 
 def _fitted(name: str, mark: str) -> str:

@@ -10,6 +10,7 @@ import ctypes
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -19,23 +20,28 @@ TEMPORARY = ".tmp"
 NAME_MAX = 255
 """Bytes that a directory entry holds."""
 
+StrPath = str | os.PathLike[str]
+"""A path in either form: where a thousand files are gone through, Path costs more than the calls it is for."""
+
 _FEW = 8
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def sync_file(path: Path) -> None:
+def sync_file(path: StrPath) -> None:
     """Make a file's content durable."""
     _sync(path, os.O_RDONLY)
 
 
-def sync_files(paths: Iterable[Path]) -> None:
-    """Make the content of regular files durable, however many they are.
+def sync_files(paths: Iterable[StrPath]) -> None:
+    """Make the content of regular files durable, however many they are; what else is among them is left out.
 
     Many are synced by one syncfs: 40 ms for 1,000 new files of 64 kB, where an fsync each takes 290 ms.
     """
-    by_device: dict[int, list[Path]] = {}
+    by_device: dict[int, list[StrPath]] = {}
     for path in paths:
-        by_device.setdefault(path.stat().st_dev, []).append(path)
+        found = os.lstat(path)
+        if stat.S_ISREG(found.st_mode):
+            by_device.setdefault(found.st_dev, []).append(path)
     for files in by_device.values():
         if len(files) > _FEW:
             _sync(files[0], os.O_RDONLY, _sync_file_system)
@@ -44,7 +50,7 @@ def sync_files(paths: Iterable[Path]) -> None:
                 sync_file(file)
 
 
-def sync_directory(path: Path) -> None:
+def sync_directory(path: StrPath) -> None:
     """Make the names in a folder durable."""
     _sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
@@ -151,7 +157,7 @@ def cut(name: bytes, room: int) -> bytes:
     return name[:room]
 
 
-def _sync(path: Path, flags: int, sync: Callable[[int], None] | None = None) -> None:
+def _sync(path: StrPath, flags: int, sync: Callable[[int], None] | None = None) -> None:
     descriptor = os.open(path, flags | os.O_CLOEXEC)
     try:
         (sync or os.fsync)(descriptor)

@@ -18,20 +18,20 @@ _ENDING = ".json"
 _ROOM = NAME_MAX - len(_ENDING) - len(TEMPORARY) - 20
 
 
-def write_receipts(receipts: Iterable[tuple[Path, Mapping[str, object]]]) -> None:
+def write_receipts(receipts: Iterable[tuple[str, Mapping[str, object]]]) -> None:
     """Write the receipt of each file (as it was dropped), over that of an earlier one of its name. Raises OSError.
 
     Not synced: what a power cut takes can be asked of the ledger. Nothing is written where the folder is gone.
     """
     mark = secrets.token_hex(8)
-    folders: dict[Path, str | None] = {}
+    folders: dict[str, str | None] = {}
     for dropped, content in receipts:
-        parent = dropped.parent
+        parent, name = os.path.split(dropped)
         if parent not in folders:
-            folders[parent] = _receipts_in(parent)
+            folders[parent] = _receipts_in(Path(parent))
         folder = folders[parent]
         if folder is not None:
-            name = os.fsdecode(cut(os.fsencode(dropped.name), _ROOM))
+            name = os.fsdecode(cut(os.fsencode(name), _ROOM))
             _write(f"{folder}/{name}{_ENDING}", mark, json_document(content))
 
 
@@ -45,14 +45,13 @@ def _receipts_in(folder: Path) -> str | None:
 
 
 def _write(final: str, mark: str, content: bytes) -> None:
-    # As `temporary_beside`, less what it does for each of a thousand files and no receipt needs; Path takes as long as the
-    # writing itself.
+    # As `temporary_beside`, less what it does for each of a thousand files and no receipt needs.
     temporary = f"{final}.{mark}{TEMPORARY}"
     try:
-        with open(temporary, "wb") as file:  # noqa: PTH123
+        with open(temporary, "wb") as file:
             file.write(content)
-        os.rename(temporary, final)  # noqa: PTH104
+        os.rename(temporary, final)
     except OSError:
         with suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
+            os.unlink(temporary)
         raise

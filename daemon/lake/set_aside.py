@@ -12,7 +12,8 @@ from daemon.lake.archive import PRIVATE_FILE, PRIVATE_FOLDER
 from daemon.lake.durable import NAME_MAX, cut, make_directories, write_bytes
 
 _ENDING = ".reason.json"
-_encode = json.JSONEncoder(ensure_ascii=False).encode  # with an indent json's encoder in C does not work
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",\n  ", ": ")).encode
+"""A line for each key: with an indent json's encoder in C does not work."""
 
 
 def reason_path(file: Path) -> Path:
@@ -34,5 +35,4 @@ def json_document(content: Mapping[str, object]) -> bytes:
 
     Bytes of a file name that are not UTF-8 become JSON's \udcxx, which json.loads and os.fsencode turn back.
     """
-    lines = (f"  {_encode(name)}: {_encode(value)}" for name, value in content.items())
-    return ("{\n" + ",\n".join(lines) + "\n}\n").encode(errors="backslashreplace")
+    return f"{{\n  {_encode(content)[1:-1]}\n}}\n".encode(errors="backslashreplace")

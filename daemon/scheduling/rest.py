@@ -7,7 +7,6 @@ that fails is tried again by itself and never ingests anything twice.
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import structlog
 
@@ -46,6 +45,7 @@ class RestKeeper:
     ) -> None:
         self._ledger = ledger.rest
         self._layout = layout
+        self._root = f"{layout.root}/"
         self._contracts = contracts
         self._policy = policy
         self._receipts = receipts
@@ -66,9 +66,8 @@ class RestKeeper:
         try:
             self._move(staying, destinations)
         except FileExistsError as error:  # somebody put a namesake there since it was chosen: choose again
-            root = self._layout.root
             self._ledger.plan(
-                [(id_, None) for id_, path in destinations.items() if str(root / path) == error.filename2]
+                [(id_, None) for id_, path in destinations.items() if self._root + path == error.filename2]
             )
             raise
         for file in leaving:
@@ -80,13 +79,13 @@ class RestKeeper:
         log.info(Event.SOURCE_ARCHIVED, domain=key.domain, table=key.table, files=len(files), policy=policy)
         return len(files) == _AT_ONCE
 
-    def _move(self, files: Sequence[RestlessFile], destinations: Mapping[int, Path]) -> None:
-        root, landing = self._layout.root, self._layout.landing.name
+    def _move(self, files: Sequence[RestlessFile], destinations: Mapping[int, str]) -> None:
+        root, landing = self._root, f"{self._layout.landing.name}/"
         for home in (False, True):
             moves = [
-                (root / file.claimed_path, root / destinations[file.file_id])
+                (root + file.claimed_path, root + destinations[file.file_id])
                 for file in files
-                if (destinations[file.file_id].parts[0] == landing) is home
+                if destinations[file.file_id].startswith(landing) is home
             ]
             move_all(moves, private=not home)
 
@@ -101,14 +100,14 @@ class RestKeeper:
         return rules.archive or self._policy, self._receipts if rules.receipts is None else rules.receipts
 
     def _write_receipts(
-        self, key: TableKey, files: Sequence[RestlessFile], destinations: Mapping[int, Path]
+        self, key: TableKey, files: Sequence[RestlessFile], destinations: Mapping[int, str]
     ) -> None:
         """Tell whoever dropped the files what became of each."""
         rejected = self._ledger.rejected_by_file({file.batch_id for file in files if file.fate == "ingested"})
         ended = [file for file in files if file.fate not in _UNTOLD]
         write_receipts(
             (
-                self._layout.root / file.landing_path,
+                self._root + file.landing_path,
                 self._receipt(key, file, rejected, destinations.get(file.file_id)),
             )
             for file in ended
@@ -119,45 +118,44 @@ class RestKeeper:
         key: TableKey,
         file: RestlessFile,
         rejected: Mapping[tuple[str, str], Mapping[str, int]],
-        lies: Path | None,
+        lies: str | None,
     ) -> dict[str, object]:
-        receipt = _receipt(key, file, rejected, str(lies) if lies else None)
+        receipt = _receipt(key, file, rejected, lies)
         if file.fate == "duplicate":
             receipt["duplicate_of"] = self._ledger.first_of(key, file)
         return receipt
 
-    def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, Path]:
+    def _planned(self, key: TableKey, files: Sequence[RestlessFile], policy: str) -> dict[int, str]:
         """Each file's destination, relative to the root as all paths here; written down before the first move."""
-        root = self._layout.root
         known = {file.file_id: file.destination for file in files if file.destination}
-        fresh: dict[int, Path] = {}
+        fresh: dict[int, str] = {}
         taken = _Taken(self._ledger)
-        today = self._layout.archive(key, utc_now().date()).relative_to(root)
+        today = self._layout.relative(self._layout.archive(key, utc_now().date()))
         for file in files:
             if file.file_id in known:
                 continue
-            if _goes_home(file, policy) and not os.path.lexists(root / file.landing_path):
+            if _goes_home(file, policy) and not os.path.lexists(self._root + file.landing_path):
                 chosen = file.landing_path
             else:
                 folder, name = self._wanted(key, file, policy, today)
-                chosen = choose_destination(root, folder, name, taken)
+                chosen = choose_destination(self._root, folder, name, taken)
             fresh[file.file_id] = chosen
             taken.now.add(chosen)
         if fresh:
             self._ledger.plan(list(fresh.items()))
         return known | fresh
 
-    def _wanted(self, key: TableKey, file: RestlessFile, policy: str, today: Path) -> tuple[Path, str]:
+    def _wanted(self, key: TableKey, file: RestlessFile, policy: str, today: str) -> tuple[str, str]:
         """The folder and name a file should rest under."""
-        name = file.landing_path.name
+        dropped_in, name = os.path.split(file.landing_path)
         if file.fate == "set_aside":
-            folder = self._layout.quarantine(key).relative_to(self._layout.root)
+            folder = self._layout.relative(self._layout.quarantine(key))
             return folder, f"{file.batch_id}-{file.ordinal}-{name}"
         if _goes_home(file, policy):
-            return file.landing_path.parent, name
-        return (today / "duplicates" if file.fate == "duplicate" else today), name
+            return dropped_in, name
+        return (f"{today}/duplicates" if file.fate == "duplicate" else today), name
 
-    def _explain(self, key: TableKey, files: Sequence[RestlessFile], destinations: dict[int, Path]) -> None:
+    def _explain(self, key: TableKey, files: Sequence[RestlessFile], destinations: dict[int, str]) -> None:
         """Put the reason beside where each refused file will lie."""
         for file in files:
             if file.fate == "set_aside":
@@ -178,9 +176,9 @@ class RestKeeper:
 
     def _clear_folders(self, files: Sequence[RestlessFile]) -> None:
         """Remove claimed folders that are empty now; one that a split batch still draws on is not."""
-        for folder in {file.claimed_path.parent for file in files}:
+        for folder in {os.path.dirname(file.claimed_path) for file in files}:
             try:
-                (self._layout.root / folder).rmdir()
+                os.rmdir(self._root + folder)
             except OSError as error:
                 if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
                     raise
@@ -191,10 +189,10 @@ class _Taken:
 
     def __init__(self, ledger: RestLedger) -> None:
         self._ledger = ledger
-        self.now: set[Path] = set()
+        self.now: set[str] = set()
 
     def __contains__(self, path: object) -> bool:
-        return isinstance(path, Path) and (path in self.now or self._ledger.is_taken(path))
+        return isinstance(path, str) and (path in self.now or self._ledger.is_taken(path))
 
 
 def _goes_home(file: RestlessFile, policy: str) -> bool:

@@ -27,7 +27,7 @@ _PARTS_ARE_READ = (
 class RestlessFile:
     """A dropped file whose fate is settled and which still lies among the claimed ones.
 
-    Paths are relative to the root.
+    Paths are relative to the root, and strings: there are a thousand at a time.
 
     `fate` is ingested, duplicate, set_aside, undone, returned, replayed or discarded; `destination` is None until it is
     planned.
@@ -37,15 +37,15 @@ class RestlessFile:
     batch_id: str
     ordinal: int
     name: str
-    landing_path: Path
-    claimed_path: Path
+    landing_path: str
+    claimed_path: str
     fate: str
     kind: str | None
     reason: str | None
     sha256: str | None
     rows: int | None
     size: int
-    destination: Path | None
+    destination: str | None
 
 
 class RestLedger:
@@ -70,7 +70,8 @@ class RestLedger:
     def restless(self, key: TableKey, limit: int) -> list[RestlessFile]:
         """Up to `limit` files of a table that are not yet at rest, oldest first."""
         rows = self._store.rows(
-            "SELECT * FROM files WHERE domain = ? AND table_name = ? AND at_rest = 0 "
+            "SELECT file_id, batch_id, ordinal, name, landing_path, claimed_path, resting_path, state, kind, reason, "
+            "sha256, rows, size FROM files WHERE domain = ? AND table_name = ? AND at_rest = 0 "
             f"AND state IN {_SETTLED} AND {_PARTS_ARE_READ} ORDER BY file_id LIMIT ?",
             (*key, limit),
         )
@@ -80,15 +81,15 @@ class RestLedger:
                 batch_id=row["batch_id"],
                 ordinal=row["ordinal"],
                 name=row["name"],
-                landing_path=Path(os.fsdecode(row["landing_path"])),
-                claimed_path=Path(os.fsdecode(row["claimed_path"])),
+                landing_path=os.fsdecode(row["landing_path"]),
+                claimed_path=os.fsdecode(row["claimed_path"]),
                 fate=row["state"],
                 kind=row["kind"],
                 reason=row["reason"],
                 sha256=row["sha256"],
                 rows=row["rows"],
                 size=row["size"],
-                destination=None if row["resting_path"] is None else Path(os.fsdecode(row["resting_path"])),
+                destination=None if row["resting_path"] is None else os.fsdecode(row["resting_path"]),
             )
             for row in rows
         ]
@@ -114,14 +115,14 @@ class RestLedger:
                 found.setdefault((batch_id, row["source_file"]), {})[row["rule"]] = row["rows"]
         return found
 
-    def is_taken(self, destination: Path) -> bool:
+    def is_taken(self, destination: str) -> bool:
         """Whether some file rests at this path already, or is on its way to it."""
         return (
             self._store.row("SELECT 1 FROM files WHERE resting_path = ? LIMIT 1", (os.fsencode(destination),))
             is not None
         )
 
-    def plan(self, destinations: Sequence[tuple[int, Path | None]]) -> None:
+    def plan(self, destinations: Sequence[tuple[int, str | None]]) -> None:
         """Write down where each file (by id) is about to be moved; None where that is to be chosen again."""
         with self._store.transaction() as tx:
             tx.execute_many(

@@ -1,7 +1,6 @@
 """`medalliond lineage`: found by batch, by file, by table; hops with their counts."""
 
 import json
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -37,7 +36,7 @@ def test_a_file_is_found_by_its_path_in_landing(orders: Root, run: Run) -> None:
 def test_an_archived_file_is_found_by_where_it_rests(orders: Root, run: Run) -> None:
     archived = "data/archive/sales/orders/2026-01-02/jan~2.csv"
     (file,) = orders.ledger.rest.restless(ORDERS, 10)
-    orders.ledger.rest.plan([(file.file_id, Path(archived))])
+    orders.ledger.rest.plan([(file.file_id, archived)])
     orders.ledger.rest.at_rest([file.file_id])
     for name in (archived, str(orders.path / archived)):
         found = json.loads(run("lineage", name, "--json", orders).stdout)

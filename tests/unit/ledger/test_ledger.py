@@ -414,7 +414,7 @@ def test_what_was_put_back_into_landing_is_known_there_as_long_as_it_looks_the_s
     intake, place = world.ledger.intake, Path("landing/a.csv")
     world.claim("a.csv")
     assert intake.known(place, 10, 1) is None
-    world.ledger.rest.plan([(1, place)])
+    world.ledger.rest.plan([(1, str(place))])
     assert intake.known(place, 10, 1) == "kept"
     assert intake.known(place, 11, 1) is None
     assert intake.known(place, 10, 2) is None
@@ -431,7 +431,7 @@ def test_what_was_put_back_to_be_taken_anew_is_a_new_arrival_and_the_last_of_a_n
     intake, place = world.ledger.intake, Path("landing/a.csv")
     world.claim("a.csv")
     world.claim("a.csv")
-    world.ledger.rest.plan([(1, place), (2, place)])
+    world.ledger.rest.plan([(1, str(place)), (2, str(place))])
     with sqlite3.connect(world.path) as connection:
         connection.execute("UPDATE files SET state = 'returned' WHERE file_id = 2")
         connection.execute("UPDATE files SET state = 'set_aside' WHERE file_id = 1")
