@@ -109,7 +109,7 @@ class Refinery:
             found = path.stat()
             files.append(
                 ReadyFile(
-                    path,
+                    str(path),
                     f"{key.domain}/{key.table}/{name}.csv".encode(errors="replace").decode(),
                     found.st_size,
                     found.st_mtime_ns,

@@ -32,15 +32,15 @@ def waiting_files(layout: Layout, kept: Mapping[str, tuple[int, int]]) -> Waitin
     """
     problems: list[str] = []
     files, oldest = 0, None
-    for found in sweep(layout.landing, problems):
-        if not _is_wanted(found) or kept.get(layout.relative(found.path)) == _looks(found):
+    for found in sweep(str(layout.landing), problems):
+        if not _is_wanted(found) or kept.get(found.path.removeprefix(f"{layout.root}/")) == _looks(found):
             continue
         files += 1
         if oldest is None or found.sighting.ctime_ns < oldest.sighting.ctime_ns:
             oldest = found
     if oldest is None:
         return Waiting(0, None, 0.0, tuple(problems))
-    name = str(oldest.path.relative_to(layout.landing))
+    name = oldest.path.removeprefix(f"{layout.landing}/")
     return Waiting(files, name, max(0.0, time.time() - oldest.sighting.ctime_ns / 1e9), tuple(problems))
 
 

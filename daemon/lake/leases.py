@@ -8,15 +8,16 @@ import errno
 import fcntl
 import os
 import signal
-from pathlib import Path
 from typing import Literal
+
+from daemon.lake.durable import StrPath
 
 LeaseAnswer = Literal["free", "open_for_writing", "unknown"]
 
 _LOOK = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def lease_answer(path: Path) -> LeaseAnswer:
+def lease_answer(path: StrPath) -> LeaseAnswer:
     """Whether a process has `path` open for writing; "unknown" when the kernel will not tell.
 
     Never waits, not even on a fifo. Raises FileNotFoundError when there is no such file (any more).

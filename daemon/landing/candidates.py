@@ -1,6 +1,6 @@
 """What is known of landing: paths that may become files of a batch, and those that are ready.
 
-Owned by intake's thread.
+Owned by intake's thread. Paths are absolute, and strings: there are many, and a Path costs more than a look at the disk.
 
 Bounded: past a number of paths nothing is added, and a later sweep finds the rest, those that came first before others.
 """
@@ -84,22 +84,23 @@ class Candidates:
         rules: Callable[[TableKey], LandingRules],
         route: Callable[[str], TableKey | None],
         settle: float,
-        known: Callable[[Path, int, int], Literal["kept", "incomplete"] | None],
+        known: Callable[[str, int, int], Literal["kept", "incomplete"] | None],
         incomplete_wait: float,
     ) -> None:
-        self.ready: dict[TableKey, dict[Path, ReadyFile]] = {}
-        self._in_folder: Counter[Path] = Counter()
-        self._passed_over: set[Path] = set()
+        self.ready: dict[TableKey, dict[str, ReadyFile]] = {}
+        self._in_folder: Counter[str] = Counter()
+        self._passed_over: set[str] = set()
         self._swept = 0
-        self._landing = landing
+        self._landing = f"{landing}/"
+        self._root = f"{landing.parent}/"
         self._rules = rules
         self._route = route
         self._settle = settle
         self._known = known
         self._incomplete_wait = incomplete_wait
-        self._watched: dict[Path, _Watched] = {}
-        self._ready_paths: set[Path] = set()
-        self._ignored: dict[Path, Sighting] = {}
+        self._watched: dict[str, _Watched] = {}
+        self._ready_paths: set[str] = set()
+        self._ignored: dict[str, Sighting] = {}
         self._wake_at: float | None = None
         self._abandoned = False
         self.between: Callable[[], None] = _nothing
@@ -135,7 +136,7 @@ class Candidates:
         except OSError:
             self._forget(hint.path)
             return
-        self._look(Found(hint.path, Sighting.of(hint.path.name, found)), now, moved=hint.moved)
+        self._look(Found(hint.path, Sighting.of(os.path.basename(hint.path), found)), now, moved=hint.moved)
 
     def sweep(self, now: float) -> int:
         """Look at every file of landing that is not known, as far as there is room. Returns how many there are in all."""
@@ -149,13 +150,13 @@ class Candidates:
 
     def _first_of_folders(self, now: float) -> Iterator[Found]:
         """What is in landing and not known; of each folder what came first, and one more than there is room for."""
-        for folder, found in groupby(self._unknown(now), key=lambda found: found.path.parent):
+        for folder, found in groupby(self._unknown(now), key=lambda found: os.path.dirname(found.path)):
             yield from nsmallest(_MAX_IN_FOLDER - self._in_folder[folder] + 1, found, key=_arrival)
 
     def _unknown(self, now: float) -> Iterator[Found]:
         """What is in landing and not known; at what is watched it looks again."""
         ignored, self._ignored = self._ignored, {}
-        for found in self._walk(self._landing):
+        for found in self._walk(self._landing[:-1]):
             self._swept += 1
             if ignored.get(found.path) == found.sighting:
                 self._ignored[found.path] = found.sighting
@@ -173,7 +174,7 @@ class Candidates:
             self.hint(Hint(path, moved=False, is_directory=False), now)
         self._wake_at = min((watched.due for watched in self._watched.values()), default=None)
 
-    def taken(self, key: TableKey, path: Path) -> None:
+    def taken(self, key: TableKey, path: str) -> None:
         """This ready file is in a batch now."""
         self._ready_paths.discard(path)
         self._leaves(path)
@@ -181,7 +182,7 @@ class Candidates:
         if not self.ready[key]:
             del self.ready[key]
 
-    def _walk(self, folder: Path) -> Iterator[Found]:
+    def _walk(self, folder: str) -> Iterator[Found]:
         problems: list[str] = []
         yield from self._until_abandoned(sweep(folder, problems))
         for problem in problems:
@@ -196,19 +197,19 @@ class Candidates:
             if number % _BREATH == 0:
                 self.between()
 
-    def _look_through(self, folder: Path, now: float, *, moved: bool) -> None:
+    def _look_through(self, folder: str, now: float, *, moved: bool) -> None:
         for found in self._walk(folder):
             self._look(found, now, moved=moved)
 
     def _look(self, found: Found, now: float, *, moved: bool) -> None:
         """Judge one path by what the disk shows."""
         path, sighting = found.path, found.sighting
-        if path in self._ready_paths or is_temporary(path.name):
+        if path in self._ready_paths or is_temporary(sighting.name):
             return
-        if path not in self._watched and self._is_full(path.parent):
-            self._passed_over.add(path.parent)
+        if path not in self._watched and self._is_full(os.path.dirname(path)):
+            self._passed_over.add(os.path.dirname(path))
             return
-        known = self._known(path.relative_to(self._landing.parent), sighting.size, sighting.mtime_ns)
+        known = self._known(path.removeprefix(self._root), sighting.size, sighting.mtime_ns)
         if known == "kept":
             self._ignored[path] = sighting
         else:
@@ -219,18 +220,17 @@ class Candidates:
             else:
                 self._judge(path, watched, now)
 
-    def _judge(self, path: Path, watched: _Watched, now: float) -> None:
+    def _judge(self, path: str, watched: _Watched, now: float) -> None:
         """Judge one path that may become a file of a batch."""
         sighting = watched.sighting
         try:
-            key = route_path(path.relative_to(self._landing), self._route)
+            key = route_path(path.removeprefix(self._landing), self._route)
             rules = self._rules(key)
         except ContractError:  # said by whoever reloads the contracts; the file waits for the mend
             self._watch(path, watched, now + _CONTRACT_WAIT)
             return
-        if rules.done_marker and is_marker(path.name):
-            marked = path.with_name(path.name.removesuffix(MARKER))
-            self.hint(Hint(marked, moved=False, is_directory=False), now)
+        if rules.done_marker and is_marker(sighting.name):
+            self.hint(Hint(path.removesuffix(MARKER), moved=False, is_directory=False), now)
             return
         try:
             hindrance = _hindrance(path) if stat.S_ISREG(sighting.mode) else None
@@ -242,7 +242,7 @@ class Candidates:
         except FileNotFoundError:
             self._forget(path)
 
-    def _since_before(self, path: Path, sighting: Sighting, now: float, *, moved: bool) -> _Watched:
+    def _since_before(self, path: str, sighting: Sighting, now: float, *, moved: bool) -> _Watched:
         """What is known of a path, earlier sightings included."""
         before = self._watched.get(path)
         if before is None:
@@ -251,10 +251,10 @@ class Candidates:
         was_moved = before.moved and before.sighting.inode == sighting.inode
         return _Watched(sighting, quiet_since, moved or was_moved, now)
 
-    def _weigh(self, path: Path, watched: _Watched, key: TableKey, rules: LandingRules, now: float) -> None:
+    def _weigh(self, path: str, watched: _Watched, key: TableKey, rules: LandingRules, now: float) -> None:
         """Ask the rule of readiness, and do what it says. Raises FileNotFoundError."""
         sighting = watched.sighting
-        marker = path.with_name(path.name + MARKER) if rules.done_marker else None
+        marker = path + MARKER if rules.done_marker else None
         observation = Observation(
             sighting=sighting,
             moved=watched.moved,
@@ -262,15 +262,15 @@ class Candidates:
             quiet_since=watched.quiet_since,
             now=now,
             age=time.time() - max(sighting.mtime_ns, sighting.ctime_ns) / 1e9,
-            has_marker=marker is not None and marker.exists(),
+            has_marker=marker is not None and os.path.exists(marker),
         )
         settle = self._settle if rules.settle is None else rules.settle
         verdict = judge(observation, settle, rules.done_marker)
         if isinstance(verdict, Ready):
             self._forget(path)
             self._ready_paths.add(path)
-            self._in_folder[path.parent] += 1
-            name = source_name(path.relative_to(self._landing))
+            self._in_folder[os.path.dirname(path)] += 1
+            name = source_name(path.removeprefix(self._landing))
             file = ReadyFile(path, name, sighting.size, sighting.mtime_ns, sighting.inode, marker)
             self.ready.setdefault(key, {})[path] = file
         elif isinstance(verdict, Ignore):
@@ -278,36 +278,37 @@ class Candidates:
         else:
             self._watch(path, watched, math.ceil((now + verdict.seconds) / _TOGETHER) * _TOGETHER)
 
-    def _watch(self, path: Path, watched: _Watched, due: float) -> None:
+    def _watch(self, path: str, watched: _Watched, due: float) -> None:
         """Look at a path again at `due` (monotonic), or when something is heard of it."""
         watched.due = due
         if path not in self._watched:
-            self._in_folder[path.parent] += 1
+            self._in_folder[os.path.dirname(path)] += 1
         self._watched[path] = watched
         self._wake_at = watched.due if self._wake_at is None else min(self._wake_at, watched.due)
 
-    def _forget(self, path: Path) -> None:
+    def _forget(self, path: str) -> None:
         if self._watched.pop(path, None) is not None:
             self._leaves(path)
 
-    def _leaves(self, path: Path) -> None:
-        self._in_folder[path.parent] -= 1
-        if not self._in_folder[path.parent]:
-            del self._in_folder[path.parent]
+    def _leaves(self, path: str) -> None:
+        folder = os.path.dirname(path)
+        self._in_folder[folder] -= 1
+        if not self._in_folder[folder]:
+            del self._in_folder[folder]
 
-    def _is_full(self, folder: Path) -> bool:
+    def _is_full(self, folder: str) -> bool:
         """Whether no further path of a folder is taken in."""
         return self.count >= _MAX_PATHS or self._in_folder[folder] >= _MAX_IN_FOLDER
 
-    def _ignore(self, key: TableKey, path: Path, sighting: Sighting, verdict: Ignore) -> None:
+    def _ignore(self, key: TableKey, path: str, sighting: Sighting, verdict: Ignore) -> None:
         """Say once that a path is left where it is, until it changes."""
         self._forget(path)
         event = Event.FILE_EMPTY if verdict.kind == "empty" else Event.FILE_IGNORED
         self._say_once(key, path, sighting, event, verdict.reason)
 
-    def _say_once(self, key: TableKey, path: Path, sighting: Sighting, event: Event, reason: str) -> None:
+    def _say_once(self, key: TableKey, path: str, sighting: Sighting, event: Event, reason: str) -> None:
         if self._ignored.get(path) != sighting:
-            name = source_name(path.relative_to(self._landing))
+            name = source_name(path.removeprefix(self._landing))
             log.warning(event, domain=key.domain, table=key.table, file=name, reason=reason)
             self._ignored[path] = sighting
 
@@ -316,19 +317,20 @@ def _nothing() -> None:
     """Nobody waits."""
 
 
-def _arrival(found: Found) -> tuple[int, Path]:
+def _arrival(found: Found) -> tuple[int, str]:
     return found.sighting.ctime_ns, found.path
 
 
-def _hindrance(path: Path) -> str | None:
+def _hindrance(path: str) -> str | None:
     """Why the daemon's user cannot take a file, with the way out; None when nothing is in the way.
 
     Raises FileNotFoundError: what is gone, or went with its folder, is nobody's to give rights on.
     """
-    if os.access(path.parent, os.W_OK | os.X_OK) and os.access(path, os.R_OK):
+    folder = os.path.dirname(path)
+    if os.access(folder, os.W_OK | os.X_OK) and os.access(path, os.R_OK):
         return None
     with suppress(PermissionError):
         os.lstat(path)
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        return f"it cannot be taken out of its folder; give the daemon's user wx on {path.parent}"
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"it cannot be taken out of its folder; give the daemon's user wx on {folder}"
     return "it cannot be read; give the daemon's user r on it"

@@ -35,12 +35,12 @@ class ReadyFile:
     `path` is absolute, `name` what `_source_file` will say; `marker` is its done-marker.
     """
 
-    path: Path
+    path: str
     name: str
     size: int
     mtime_ns: int
     inode: int
-    marker: Path | None = None
+    marker: str | None = None
 
 
 class Claims:
@@ -49,6 +49,7 @@ class Claims:
     def __init__(self, ledger: IntakeLedger, layout: Layout) -> None:
         self._ledger = ledger
         self._layout = layout
+        self._root = f"{layout.root}/"
 
     def claim(self, key: TableKey, files: Sequence[ReadyFile], now: datetime) -> str | None:
         """Claim `files` as one batch and return its id; None when none of them was left to claim.
@@ -59,7 +60,7 @@ class Claims:
         """
         batch_id = new_id()
         folder = self._layout.claimed(batch_id)
-        inside = folder.relative_to(self._layout.root)
+        inside = self._layout.relative(folder)
         intents = tuple(self._intent(file, inside, ordinal) for ordinal, file in enumerate(files))
         self._ledger.intend(batch_id, key, intents, now)
         if not folder.parent.is_dir():
@@ -89,22 +90,22 @@ class Claims:
         They came back with landing, which was not mounted when the claim ended, or was looked at as it went. Returns
         whether any went back. Raises OSError and RetryLaterError.
         """
-        root, found = self._layout.root, False
+        root, found = self._root, False
         for folder in self._layout.claimed("").glob("*"):
             given_up = self._ledger.given_up(folder.name)
             for intent in given_up:
-                if os.path.lexists(root / intent.claimed_path):
-                    make_directories((root / intent.landing_path).parent)
-                    found |= _give_back(root / intent.claimed_path, root / intent.landing_path)
+                if os.path.lexists(root + intent.claimed_path):
+                    make_directories(Path(root + intent.landing_path).parent)
+                    found |= _give_back(root + intent.claimed_path, root + intent.landing_path)
             if given_up:
                 _remove_empty(folder)
         return found
 
-    def _intent(self, file: ReadyFile, inside: Path, ordinal: int) -> ClaimIntent:
+    def _intent(self, file: ReadyFile, inside: str, ordinal: int) -> ClaimIntent:
         return ClaimIntent(
             name=file.name,
-            landing_path=file.path.relative_to(self._layout.root),
-            claimed_path=inside / _claimed_name(ordinal, file.path),
+            landing_path=file.path.removeprefix(self._root),
+            claimed_path=f"{inside}/{_claimed_name(ordinal, file.path)}",
             size=file.size,
             mtime_ns=file.mtime_ns,
             inode=file.inode,
@@ -112,13 +113,14 @@ class Claims:
 
     def _carry_out(self, claim: OpenClaim, files: Sequence[ReadyFile], now: datetime) -> str | None:
         for intent in claim.intents:
-            _take(self._layout.root / intent.landing_path, self._layout.root / intent.claimed_path, intent)
-        for folder in {file.path.parent for file in files}:
+            _take(self._root + intent.landing_path, self._root + intent.claimed_path, intent)
+        for folder in {os.path.dirname(file.path) for file in files}:
             sync_directory(folder)
         batch_id = self._confirm(claim, now)
         for file in files:
             if file.marker is not None and not os.path.lexists(file.path):
-                file.marker.unlink(missing_ok=True)
+                with suppress(FileNotFoundError):
+                    os.unlink(file.marker)
         return batch_id
 
     def _claim_anew(self, claim: OpenClaim, now: datetime) -> None:
@@ -126,19 +128,20 @@ class Claims:
 
         One that succeeds after that proves nothing of the names that were there before.
         """
-        root, batch_id = self._layout.root, new_id()
+        root, batch_id = self._root, new_id()
         folder = self._layout.claimed(batch_id)
-        taken = [intent for intent in claim.intents if os.path.lexists(root / intent.claimed_path)]
+        taken = [intent for intent in claim.intents if os.path.lexists(root + intent.claimed_path)]
         if not taken:
             return
+        inside = self._layout.relative(folder)
         intents = tuple(
-            replace(intent, claimed_path=(folder / intent.claimed_path.name).relative_to(root))
+            replace(intent, claimed_path=f"{inside}/{os.path.basename(intent.claimed_path)}")
             for intent in taken
         )
         self._ledger.intend(batch_id, claim.key, intents, now)
         folder.mkdir()
         for old, new in zip(taken, intents, strict=True):
-            (root / old.claimed_path).rename(root / new.claimed_path)
+            os.rename(root + old.claimed_path, root + new.claimed_path)
         self._confirm(OpenClaim(batch_id, claim.key, intents), now)
 
     def _confirm(self, claim: OpenClaim, now: datetime) -> str | None:
@@ -147,9 +150,7 @@ class Claims:
         sizes: dict[int, tuple[int, int]] = {}
         for ordinal, intent in enumerate(claim.intents):
             with suppress(FileNotFoundError):
-                found = _kept(
-                    self._layout.root / intent.claimed_path, self._layout.root / intent.landing_path
-                )
+                found = _kept(self._root + intent.claimed_path, self._root + intent.landing_path)
                 if found is not None:
                     sizes[ordinal] = (found.st_size, found.st_mtime_ns)
         if not self._layout.landing.is_dir():  # moved away for a while, and what we claimed with it
@@ -171,18 +172,18 @@ class Claims:
         return claim.batch_id
 
 
-def _take(landing_path: Path, claimed_path: Path, intent: ClaimIntent) -> None:
+def _take(landing_path: str, claimed_path: str, intent: ClaimIntent) -> None:
     """Rename one file to us, unless it is no longer the file that was ready."""
     try:
         found = os.lstat(landing_path)
         if found.st_ino != intent.inode:
             return
-        landing_path.rename(claimed_path)
+        os.rename(landing_path, claimed_path)
     except FileNotFoundError:
         return
 
 
-def _kept(claimed_path: Path, landing_path: Path) -> os.stat_result | None:
+def _kept(claimed_path: str, landing_path: str) -> os.stat_result | None:
     """What was claimed, as it looks; None where it went back: no regular file, or somebody has it open for writing.
 
     Where one of those cannot go back it stays ours: staging waits for its writer. Raises FileNotFoundError.
@@ -196,7 +197,7 @@ def _kept(claimed_path: Path, landing_path: Path) -> os.stat_result | None:
     return os.lstat(claimed_path)
 
 
-def _is_back(claimed_path: Path, landing_path: Path) -> bool:
+def _is_back(claimed_path: str, landing_path: str) -> bool:
     """Whether a crash came between the two steps of giving a file back."""
     try:
         return os.path.samestat(os.lstat(claimed_path), os.lstat(landing_path))
@@ -204,7 +205,7 @@ def _is_back(claimed_path: Path, landing_path: Path) -> bool:
         return False
 
 
-def _give_back(claimed_path: Path, landing_path: Path) -> bool:
+def _give_back(claimed_path: str, landing_path: str) -> bool:
     """Let a file go back to landing. False where its name is taken again, or it may not be linked to."""
     try:
         os.link(claimed_path, landing_path, follow_symlinks=False)
@@ -213,8 +214,8 @@ def _give_back(claimed_path: Path, landing_path: Path) -> bool:
             raise
         if not _is_back(claimed_path, landing_path):
             return False
-    sync_directory(landing_path.parent)  # before its other name goes
-    claimed_path.unlink()
+    sync_directory(os.path.dirname(landing_path))  # before its other name goes
+    os.unlink(claimed_path)
     return True
 
 
@@ -226,21 +227,25 @@ def _remove_empty(folder: Path) -> None:
             raise
 
 
-def _put_out(claimed_path: Path, landing_path: Path) -> None:
+def _put_out(claimed_path: str, landing_path: str) -> None:
     """A link, pipe or device took the file's place between the look and the rename: nobody may open it.
 
     It goes back; where the name is taken again it is removed, which costs no data.
     """
     if not _give_back(claimed_path, landing_path):
-        claimed_path.unlink()
+        os.unlink(claimed_path)
 
 
-def _claimed_name(ordinal: int, path: Path) -> str:
+def _claimed_name(ordinal: int, path: str) -> str:
     """A name that is unique within the batch and fits a directory entry; it keeps the endings, which readers look at.
 
     It is UTF-8 whatever the sender's name is: Polars takes no other path. The sender's name comes back at rest.
     """
-    readable = os.fsencode(path.name).decode("utf-8", "replace").replace("\N{REPLACEMENT CHARACTER}", "_")
+    readable = (
+        os.fsencode(os.path.basename(path))
+        .decode("utf-8", "replace")
+        .replace("\N{REPLACEMENT CHARACTER}", "_")
+    )
     name = f"{ordinal}-{readable}".encode()
     if len(name) > _NAME_MAX:
         name = name[: _NAME_MAX - 64] + name[-64:]

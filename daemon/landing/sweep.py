@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from daemon.landing.readiness import Sighting
 
@@ -12,20 +11,20 @@ from daemon.landing.readiness import Sighting
 class Found:
     """Something in landing that is not a folder: a file, link or device, as `sighting.mode` tells."""
 
-    path: Path
+    path: str
     sighting: Sighting
 
 
-def sweep(folder: Path, problems: list[str]) -> Iterator[Found]:
+def sweep(folder: str, problems: list[str]) -> Iterator[Found]:
     """Yield all that lies in `folder` and below.
 
     Links are not followed, and folders whose name begins with a dot are left out. What goes away
     meanwhile is no error. Of a folder that cannot be read, `problems` gets a sentence.
     """
-    waiting = [str(folder)]
+    waiting = [folder]
     while waiting:
         here = waiting.pop()
-        for entry in _entries(here, problems, required=here == str(folder)):
+        for entry in _entries(here, problems, required=here == folder):
             if _is_folder(entry):
                 if not entry.name.startswith("."):
                     waiting.append(entry.path)
@@ -37,7 +36,7 @@ def sweep(folder: Path, problems: list[str]) -> Iterator[Found]:
             except OSError as error:
                 problems.append(f"{entry.path} cannot be looked at: {error.strerror}")
                 continue
-            yield Found(Path(entry.path), Sighting.of(entry.name, found))
+            yield Found(entry.path, Sighting.of(entry.name, found))
 
 
 def _entries(folder: str, problems: list[str], *, required: bool) -> Iterator[os.DirEntry[str]]:

@@ -53,7 +53,7 @@ class Hint:
     own.
     """
 
-    path: Path
+    path: str
     moved: bool
     is_directory: bool
 
@@ -238,12 +238,12 @@ class _Tree:
         path = f"{folder}/{name}"
         if not event.is_directory:
             if not event.is_moved_from:
-                self._hint(Hint(Path(path), moved=event.is_moved_to, is_directory=False))
+                self._hint(Hint(path, moved=event.is_moved_to, is_directory=False))
         elif event.is_moved_from:
             self._unwatch([known for known in self._watches if known == path or known.startswith(f"{path}/")])
         else:
             self._watch_all(path)
-            self._hint(Hint(Path(path), moved=event.is_moved_to, is_directory=True))
+            self._hint(Hint(path, moved=event.is_moved_to, is_directory=True))
 
     def _watch_all(self, top: str) -> None:
         """Watch a folder and those below. Each before it is listed: what comes later makes an event."""

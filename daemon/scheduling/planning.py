@@ -4,10 +4,12 @@ Called by the promoter.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 from daemon.catalog.columns import TableColumns
 from daemon.catalog.contract import Contract
@@ -74,16 +76,16 @@ class Planner:
 
     def _at_rest(self, file: ClaimedFile) -> ClaimedFile:
         """A source where it lies. Raises OSError, RetryLaterError when somebody writes, or did since the last look."""
-        path = self._layout.root / file.path
+        path = f"{self._layout.root}/{file.path}"
         if lease_answer(path) == "open_for_writing":
             raise RetryLaterError(
                 f"{file.name}: somebody still writes to it; it is read when it has come to rest"
             )
-        found = path.stat()
+        found = os.stat(path)
         if (found.st_size, found.st_mtime_ns) != (file.size, file.mtime_ns):
             self._ledger.intake.changed(file.file_id, found.st_size, found.st_mtime_ns)
             raise RetryLaterError(f"{file.name}: somebody wrote to it; it is read when it has come to rest")
-        return replace(file, path=path)
+        return replace(file, path=Path(path))
 
     def _known_contents(self, key: TableKey, sources: Sequence[ClaimedFile]) -> frozenset[str]:
         """The hashes of those files whose content the table has."""

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 from daemon.catalog.ledger.planning import plan
@@ -18,11 +17,14 @@ from daemon.catalog.transition import Layer
 
 @dataclass(frozen=True, slots=True)
 class ClaimIntent:
-    """One file about to be renamed from `landing_path` to `claimed_path` (both relative to the root)."""
+    """One file about to be renamed from `landing_path` to `claimed_path`, both relative to the root.
+
+    They are strings: a claim has a thousand.
+    """
 
     name: str
-    landing_path: Path
-    claimed_path: Path
+    landing_path: str
+    claimed_path: str
     size: int
     mtime_ns: int
     inode: int
@@ -127,7 +129,7 @@ class IntakeLedger:
         rows = self._store.rows("SELECT * FROM files WHERE batch_id = ? AND state = 'vanished'", (batch_id,))
         return [_intent(row) for row in rows]
 
-    def known(self, path: Path, size: int, mtime_ns: int) -> Literal["kept", "incomplete"] | None:
+    def known(self, path: str, size: int, mtime_ns: int) -> Literal["kept", "incomplete"] | None:
         """What is known of the file at `path` (relative to the root), as it looks: None for a new arrival.
 
         It was ingested and put back to stay (`archive: keep`), or it was put back for it seems cut short. True from
@@ -146,8 +148,8 @@ class IntakeLedger:
 def _intent(row: Row) -> ClaimIntent:
     return ClaimIntent(
         name=row["name"],
-        landing_path=Path(os.fsdecode(row["landing_path"])),
-        claimed_path=Path(os.fsdecode(row["claimed_path"])),
+        landing_path=os.fsdecode(row["landing_path"]),
+        claimed_path=os.fsdecode(row["claimed_path"]),
         size=row["size"],
         mtime_ns=row["mtime_ns"],
         inode=row["inode"],

@@ -60,7 +60,7 @@ class Root:
     def claim(self, key: TableKey, *names: str) -> str:
         batch = self.new_id()
         intents = [
-            ClaimIntent(name, Path("landing", name), Path("landing/.claimed", batch, name), 100, 1, number)
+            ClaimIntent(name, f"landing/{name}", f"landing/.claimed/{batch}/{name}", 100, 1, number)
             for number, name in enumerate(names)
         ]
         self.ledger.intake.intend(batch, key, intents, NOW)

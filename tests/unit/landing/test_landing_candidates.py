@@ -41,7 +41,7 @@ def take(candidates: Candidates, key: TableKey, count: int) -> list[str]:
     paths = list(candidates.ready[key])[:count]
     for path in paths:
         candidates.taken(key, path)
-    return [path.name for path in paths]
+    return [Path(path).name for path in paths]
 
 
 def test_of_a_flood_the_first_come_first_and_the_rest_is_found_as_room_is_made(
@@ -68,11 +68,11 @@ def test_a_flood_in_one_folder_leaves_room_for_another(tmp_path: Path, candidate
     drop(tmp_path, "flooded", *(f"{number}.csv" for number in range(40)))
     candidates.sweep(0.0)
     (path,) = drop(tmp_path, "calm", "a.csv")
-    candidates.hint(Hint(path, moved=True, is_directory=False), 0.0)
-    assert list(candidates.ready[CALM]) == [path]
+    candidates.hint(Hint(str(path), moved=True, is_directory=False), 0.0)
+    assert list(candidates.ready[CALM]) == [str(path)]
     (late,) = drop(tmp_path, "flooded", "late.csv")
-    candidates.hint(Hint(late, moved=True, is_directory=False), 0.0)
-    assert late not in candidates.ready[FLOODED]
+    candidates.hint(Hint(str(late), moved=True, is_directory=False), 0.0)
+    assert str(late) not in candidates.ready[FLOODED]
 
 
 def test_in_all_no_more_is_known_than_the_limit_says(tmp_path: Path, candidates: Candidates) -> None:
@@ -84,9 +84,9 @@ def test_in_all_no_more_is_known_than_the_limit_says(tmp_path: Path, candidates:
 
 @pytest.mark.parametrize("told_of", ["sweep", "folder", "hints"])
 def test_a_daemon_that_stops_does_not_look_a_flood_through(tmp_path: Path, told_of: str) -> None:
-    looked_at: list[Path] = []
+    looked_at: list[str] = []
 
-    def known(path: Path, _size: int, _mtime_ns: int) -> None:
+    def known(path: str, _size: int, _mtime_ns: int) -> None:
         looked_at.append(path)
         if len(looked_at) == 3:
             flooded.abandon()
@@ -103,10 +103,10 @@ def test_a_daemon_that_stops_does_not_look_a_flood_through(tmp_path: Path, told_
     if told_of == "sweep":
         flooded.sweep(0.0)
     elif told_of == "folder":
-        flooded.hint(Hint(paths[0].parent, moved=True, is_directory=True), 0.0)
+        flooded.hint(Hint(str(paths[0].parent), moved=True, is_directory=True), 0.0)
     else:
         for path in paths[:2]:
-            flooded.hint(Hint(path, moved=False, is_directory=False), 0.0)
+            flooded.hint(Hint(str(path), moved=False, is_directory=False), 0.0)
         flooded.look_again(3601.0)
     assert len(looked_at) == 3
     assert flooded.sweep(0.0) == 0
@@ -121,8 +121,8 @@ def test_while_a_flood_is_looked_through_what_comes_meanwhile_is_heard_and_claim
     taken: list[str] = []
 
     def between() -> None:
-        candidates.hint(Hint(flood[-1], moved=True, is_directory=False), 0.0)
-        candidates.hint(Hint(calm, moved=True, is_directory=False), 0.0)
+        candidates.hint(Hint(str(flood[-1]), moved=True, is_directory=False), 0.0)
+        candidates.hint(Hint(str(calm), moved=True, is_directory=False), 0.0)
         for key in list(candidates.ready):
             for name in take(candidates, key, 1):
                 (tmp_path / "landing" / key.table / name).unlink()
@@ -165,8 +165,8 @@ def test_what_went_with_its_folder_while_it_was_looked_at_is_found_as_soon_as_it
     candidates = Candidates(
         landing, rules=rules, route=lambda _: None, settle=0, known=lambda *_: None, incomplete_wait=0
     )
-    candidates.hint(Hint(path, moved=True, is_directory=False), 0.0)
+    candidates.hint(Hint(str(path), moved=True, is_directory=False), 0.0)
     assert not candidates.count
     away.rename(landing)
     candidates.sweep(1.0)
-    assert list(candidates.ready[CALM]) == [path]
+    assert list(candidates.ready[CALM]) == [str(path)]

@@ -14,6 +14,7 @@ from daemon.catalog.ledger.intake import ClaimIntent
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.events import Event
+from daemon.lake.durable import StrPath
 from daemon.lake.layout import Layout
 from daemon.landing import claims as module
 from daemon.landing.claims import Claims, ReadyFile
@@ -34,7 +35,7 @@ def layout(tmp_path: Path) -> Layout:
 def ready(path: Path) -> ReadyFile:
     """A file as intake would have seen it, had something else of its inode number been a regular file then."""
     found = os.lstat(path)
-    return ReadyFile(path, f"orders/{path.name}", found.st_size, found.st_mtime_ns, found.st_ino)
+    return ReadyFile(str(path), f"orders/{path.name}", found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe"])
@@ -61,8 +62,8 @@ def test_what_goes_back_has_its_name_in_landing_durably_before_it_loses_the_othe
     os.mkfifo(taken)
     names = []
 
-    def noted(folder: Path) -> None:
-        if folder == taken.parent and os.path.lexists(taken):
+    def noted(folder: StrPath) -> None:
+        if folder == str(taken.parent) and os.path.lexists(taken):
             names.append([path.name for path in layout.claimed("").glob("*/*")])
 
     monkeypatch.setattr(module, "sync_directory", noted)
@@ -122,9 +123,7 @@ def test_what_was_claimed_when_landing_was_unmounted_is_given_back_once_it_is_th
     file = layout.landing / "orders/a.csv"
     file.write_text("a,b\n1,2\n")
     ledger = Ledger.open(layout.ledger)
-    intent = ClaimIntent(
-        "orders/a.csv", Path("landing/orders/a.csv"), Path("landing/.claimed/x/0-a.csv"), 8, 0, 0
-    )
+    intent = ClaimIntent("orders/a.csv", "landing/orders/a.csv", "landing/.claimed/x/0-a.csv", 8, 0, 0)
     ledger.intake.intend("x", KEY, [intent], NOW)
     layout.claimed("x").mkdir()
     file.rename(layout.claimed("x") / "0-a.csv")  # here the power fails
@@ -152,9 +151,9 @@ def test_a_claimed_folder_whose_sync_failed_is_made_anew_before_a_sync_is_truste
     claims = Claims(ledger.intake, layout)
     doubtful: list[Path] = []
 
-    def refuse(folder: Path) -> None:
-        if folder.parent.name == ".claimed":
-            doubtful.append(folder)
+    def refuse(folder: StrPath) -> None:
+        if Path(folder).parent.name == ".claimed":
+            doubtful.append(Path(folder))
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as moment:
@@ -195,9 +194,7 @@ def test_a_claim_that_a_kill_cut_short_is_not_finished_over_an_open_writer(layou
     file = layout.landing / "orders/a.csv"
     file.write_text("a,b\n1,2\n")
     ledger = Ledger.open(layout.ledger)
-    intent = ClaimIntent(
-        "orders/a.csv", Path("landing/orders/a.csv"), Path("landing/.claimed/b/0-a.csv"), 8, 1, 1
-    )
+    intent = ClaimIntent("orders/a.csv", "landing/orders/a.csv", "landing/.claimed/b/0-a.csv", 8, 1, 1)
     ledger.intake.intend("b", KEY, [intent], NOW)
     layout.claimed("b").mkdir()
     with file.open("a"):
@@ -212,9 +209,7 @@ def test_a_file_that_a_kill_left_half_given_back_is_claimed_once(layout: Layout)
     file = layout.landing / "orders/a.csv"
     file.write_text("a,b\n1,2\n")
     ledger = Ledger.open(layout.ledger)
-    intent = ClaimIntent(
-        "orders/a.csv", Path("landing/orders/a.csv"), Path("landing/.claimed/b/0-a.csv"), 8, 1, 1
-    )
+    intent = ClaimIntent("orders/a.csv", "landing/orders/a.csv", "landing/.claimed/b/0-a.csv", 8, 1, 1)
     ledger.intake.intend("b", KEY, [intent], NOW)
     layout.claimed("b").mkdir()
     (layout.root / intent.claimed_path).hardlink_to(file)
@@ -236,9 +231,9 @@ def test_a_done_marker_goes_with_its_file_and_stays_while_the_file_does(layout: 
     ledger = Ledger.open(layout.ledger)
     claims = Claims(ledger.intake, layout)
     with file.open("a"):
-        assert claims.claim(KEY, [replace(ready(file), marker=marker)], NOW) is None
+        assert claims.claim(KEY, [replace(ready(file), marker=str(marker))], NOW) is None
         assert marker.exists()
-    assert claims.claim(KEY, [replace(ready(file), marker=marker)], NOW) is not None
+    assert claims.claim(KEY, [replace(ready(file), marker=str(marker))], NOW) is not None
     assert not marker.exists()
     ledger.close()
 
@@ -249,9 +244,7 @@ def test_everything_that_was_given_up_goes_back_into_folders_that_are_made_anew(
     names = {"b": ["x/y/1.csv", "x/y/2.csv"], "c": ["orders/3.csv"]}
     for batch, files in names.items():
         intents = [
-            ClaimIntent(
-                name, Path("landing", name), Path("landing/.claimed", batch, Path(name).name), 8, 1, 1
-            )
+            ClaimIntent(name, f"landing/{name}", f"landing/.claimed/{batch}/{Path(name).name}", 8, 1, 1)
             for name in files
         ]
         ledger.intake.intend(batch, KEY, intents, NOW)
@@ -301,7 +294,7 @@ def test_the_first_claim_makes_its_place_and_needs_no_marker_to_be_there_still(l
     (layout.landing / ".claimed").rmdir()
     ledger = Ledger.open(layout.ledger)
     assert Claims(ledger.intake, layout).claim(
-        KEY, [replace(ready(file), marker=file.with_suffix(".done"))], NOW
+        KEY, [replace(ready(file), marker=str(file.with_suffix(".done")))], NOW
     )
     ledger.close()
 

@@ -1,5 +1,4 @@
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -34,7 +33,7 @@ def nobody(_: str) -> TableKey | None:
     ],
 )
 def test_the_folders_of_a_file_name_its_table(relative: str, domain: str, table: str) -> None:
-    assert route_path(Path(relative), nobody) == TableKey(domain, table)
+    assert route_path(relative, nobody) == TableKey(domain, table)
 
 
 def test_a_contract_decides_on_a_file_straight_in_landing_by_its_whole_name() -> None:
@@ -44,12 +43,12 @@ def test_a_contract_decides_on_a_file_straight_in_landing_by_its_whole_name() ->
         asked.append(name)
         return TableKey("noc", "dim_noc")
 
-    assert route_path(Path("noc_2021.csv.gz"), by_name) == TableKey("noc", "dim_noc")
+    assert route_path("noc_2021.csv.gz", by_name) == TableKey("noc", "dim_noc")
     assert asked == ["noc_2021.csv.gz"]
 
 
 def test_a_contract_is_not_asked_about_a_file_in_a_folder() -> None:
-    assert route_path(Path("orders/noc.csv"), lambda _: TableKey("noc", "noc")) == TableKey("main", "orders")
+    assert route_path("orders/noc.csv", lambda _: TableKey("noc", "noc")) == TableKey("main", "orders")
 
 
 def test_a_contract_that_cannot_answer_makes_the_file_wait() -> None:
@@ -57,7 +56,7 @@ def test_a_contract_that_cannot_answer_makes_the_file_wait() -> None:
         raise ContractError("catalog/contracts/a/b.yaml: mend me")
 
     with pytest.raises(ContractError):
-        route_path(Path("a.csv"), broken)
+        route_path("a.csv", broken)
 
 
 @pytest.mark.parametrize(
@@ -108,13 +107,13 @@ def test_the_name_of_a_table_names_itself(name: str) -> None:
 
 
 def test_a_source_is_named_by_its_path_below_landing() -> None:
-    assert source_name(Path("sales/orders/Été 1.csv")) == "sales/orders/Été 1.csv"
+    assert source_name("sales/orders/Été 1.csv") == "sales/orders/Été 1.csv"
 
 
 @given(names)
 def test_every_source_has_a_name_that_is_text(name: str) -> None:
-    assert source_name(Path("t") / name).encode("utf-8").startswith(b"t")
+    assert source_name(f"t/{name}").encode("utf-8").startswith(b"t")
 
 
 def test_a_source_whose_name_is_no_text_shows_its_bytes() -> None:
-    assert source_name(Path(os.fsdecode(b"caf\xe9.csv"))) == "caf\\xe9.csv"
+    assert source_name(os.fsdecode(b"caf\xe9.csv")) == "caf\\xe9.csv"

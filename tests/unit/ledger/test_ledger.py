@@ -54,7 +54,7 @@ class World:
 
     def intend(self, batch_id: str, *names: str) -> None:
         intents = [
-            ClaimIntent(name, Path("landing", name), Path("landing/.claimed", batch_id, name), 10, 1, number)
+            ClaimIntent(name, f"landing/{name}", f"landing/.claimed/{batch_id}/{name}", 10, 1, number)
             for number, name in enumerate(names)
         ]
         self.ledger.intake.intend(batch_id, KEY, intents, NOW)
@@ -411,14 +411,14 @@ def test_what_was_committed_is_there_when_the_ledger_is_opened_again(world: Worl
 
 
 def test_what_was_put_back_into_landing_is_known_there_as_long_as_it_looks_the_same(world: World) -> None:
-    intake, place = world.ledger.intake, Path("landing/a.csv")
+    intake, place = world.ledger.intake, "landing/a.csv"
     world.claim("a.csv")
     assert intake.known(place, 10, 1) is None
-    world.ledger.rest.plan([(1, str(place))])
+    world.ledger.rest.plan([(1, place)])
     assert intake.known(place, 10, 1) == "kept"
     assert intake.known(place, 11, 1) is None
     assert intake.known(place, 10, 2) is None
-    assert intake.known(Path("landing/b.csv"), 10, 1) is None
+    assert intake.known("landing/b.csv", 10, 1) is None
     with sqlite3.connect(world.path) as connection:
         connection.execute("UPDATE files SET state = 'returned'")
     connection.close()
@@ -428,10 +428,10 @@ def test_what_was_put_back_into_landing_is_known_there_as_long_as_it_looks_the_s
 def test_what_was_put_back_to_be_taken_anew_is_a_new_arrival_and_the_last_of_a_name_counts(
     world: World,
 ) -> None:
-    intake, place = world.ledger.intake, Path("landing/a.csv")
+    intake, place = world.ledger.intake, "landing/a.csv"
     world.claim("a.csv")
     world.claim("a.csv")
-    world.ledger.rest.plan([(1, str(place)), (2, str(place))])
+    world.ledger.rest.plan([(1, place), (2, place)])
     with sqlite3.connect(world.path) as connection:
         connection.execute("UPDATE files SET state = 'returned' WHERE file_id = 2")
         connection.execute("UPDATE files SET state = 'set_aside' WHERE file_id = 1")
@@ -462,7 +462,7 @@ def test_a_claim_is_told_as_it_was_intended_and_what_of_it_was_given_up(world: W
     world.intend("second", "c.csv")
     claims = world.ledger.intake.open_claims()
     assert [(claim.batch_id, claim.key) for claim in claims] == [("first", KEY), ("second", KEY)]
-    b = ClaimIntent("b.csv", Path("landing/b.csv"), Path("landing/.claimed/first/b.csv"), 10, 1, 1)
+    b = ClaimIntent("b.csv", "landing/b.csv", "landing/.claimed/first/b.csv", 10, 1, 1)
     assert claims[0].intents[1] == b
     assert world.ledger.intake.confirm("first", {0: (10, 1)}, "t1", NOW)
     assert not world.ledger.intake.confirm("second", {}, "t2", NOW)
