@@ -158,6 +158,8 @@ def _missing(layout: Layout, sql: str, error: duckdb.CatalogException) -> str:
     same = [str(table) for table in tables if table.table == mention[-1]]
     if len(mention) == 2 and len(same) > 1:  # noqa: PLR2004 - a layer and a table
         return f"'{'.'.join(mention)}' may be {one_of(same)}; say which."
+    if any(_is_mentioned(table, {mention}) for table in tables):
+        return f"'{'.'.join(mention)}' has no rows yet; ask again once a delivery has come through."
     near = did_you_mean(".".join(mention), same or [str(table) for table in tables])
     return f"there is no table '{'.'.join(mention)}'. {near}"
 

@@ -46,6 +46,20 @@ def test_a_mistyped_table_is_answered_with_the_nearest(orders: Root, run: Run) -
     )
 
 
+@pytest.mark.parametrize("name", ["gold.sales.new", "gold.new"])
+def test_a_table_whose_first_rows_are_on_their_way_is_said_to_have_none(
+    root: Root, run: Run, name: str
+) -> None:
+    link = root.path / "data/gold/sales/new"
+    (link.parent / ".new/0").mkdir(parents=True)
+    link.symlink_to(".new/0")
+    found = run("query", f"FROM {name}", root)
+    assert found.exit_code == 1
+    assert (
+        found.stderr == f"medalliond: '{name}' has no rows yet; ask again once a delivery has come through.\n"
+    )
+
+
 def test_layers_can_be_joined(orders: Root, run: Run) -> None:
     sql = "SELECT count(*) AS n FROM staged.sales.orders s ANTI JOIN gold.orders g USING (order_id)"
     assert run("query", sql, orders).stdout == "n\n1\n"
