@@ -11,7 +11,7 @@ from daemon.catalog.compaction import CompactionLimits
 from daemon.catalog.contract import CompactionRules
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import sort_after
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.errors import ContractError, HaltError, RetryLaterError

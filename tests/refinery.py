@@ -9,7 +9,7 @@ from typing import Any, cast
 from daemon.catalog.compaction import CompactionLimits
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.rebuild import Rebuild, RebuildKind
 from daemon.catalog.transition import Layer

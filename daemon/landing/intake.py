@@ -15,7 +15,7 @@ from datetime import datetime
 
 import structlog
 
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.errors import RetryLaterError
 from daemon.events import Event

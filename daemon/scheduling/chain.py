@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.errors import RetryLaterError

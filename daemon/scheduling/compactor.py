@@ -13,7 +13,8 @@ import structlog
 
 from daemon.catalog.compaction import CompactionLimits, LayerState, RepackOutcome, RepackTask
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import Ledger, StaleSourceError
+from daemon.catalog.ledger.committing import StaleSourceError
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import LayerFile, TableKey
 from daemon.catalog.transition import Layer
 from daemon.errors import RetryLaterError

@@ -11,7 +11,8 @@ from datetime import datetime
 import structlog
 
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import DuePromotion, Ledger
+from daemon.catalog.ledger.ledger import Ledger
+from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
 from daemon.events import Event

@@ -12,7 +12,7 @@ import structlog
 from daemon.catalog.contract import Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import ModelInput, ModelTask, TableKey
 from daemon.catalog.transition import Layer
 from daemon.errors import ContractError, MedalliondError

@@ -15,7 +15,8 @@ from daemon.catalog.columns import TableColumns
 from daemon.catalog.contract import Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import DuePromotion, Ledger
+from daemon.catalog.ledger.ledger import Ledger
+from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.promotion import ClaimedFile, Climb, PromotionItem, PromotionTask, TableKey
 from daemon.catalog.transition import Layer
 from daemon.errors import RetryLaterError

@@ -14,7 +14,10 @@ import structlog
 
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import DuePromotion, KnownContentError, Ledger, StaleSourceError
+from daemon.catalog.ledger.committing import StaleSourceError
+from daemon.catalog.ledger.ledger import Ledger
+from daemon.catalog.ledger.outcomes import KnownContentError
+from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.promotion import (
     Climb,
     PromotionOutcome,

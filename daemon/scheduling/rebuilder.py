@@ -13,7 +13,8 @@ import structlog
 from daemon.catalog.contract import Contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger import Ledger, StaleSourceError
+from daemon.catalog.ledger.committing import StaleSourceError
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import BatchOutcome, ClaimedFile, TableKey
 from daemon.catalog.rebuild import Beginning, DeliveredFile, Rebuild, RestageTask, ShadowLayer, StandingLayer
 from daemon.catalog.transition import Layer

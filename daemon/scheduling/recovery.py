@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.events import Event

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.rebuild import Rebuild, RebuildKind
 from daemon.catalog.requests import Answer, Request

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import structlog
 
 from daemon.catalog.contract_store import ContractStore
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.ledger.rest import RestLedger, RestlessFile
 from daemon.catalog.promotion import TableKey
 from daemon.errors import ContractError

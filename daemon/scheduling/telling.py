@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import structlog
 
 from daemon.catalog.columns import ColumnChange
-from daemon.catalog.ledger import DuePromotion
+from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.promotion import BatchOutcome, TableKey
 from daemon.events import Event
 

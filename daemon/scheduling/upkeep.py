@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import structlog
 
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.transition import LayerTransitionLog
 from daemon.events import Event
 from daemon.lake.durable import remove_tree

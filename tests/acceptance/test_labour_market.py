@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from daemon_process import medalliond
 
-from daemon.catalog.ledger import LedgerViews
+from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import TableKey
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "labour-market"

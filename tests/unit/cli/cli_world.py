@@ -13,8 +13,8 @@ import polars as pl
 from typer.testing import Result
 
 from daemon.catalog.contract import Contract
-from daemon.catalog.ledger import Ledger
 from daemon.catalog.ledger.intake import ClaimIntent
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.promotion import (
     BatchOutcome,

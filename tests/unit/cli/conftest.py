@@ -8,7 +8,7 @@ import pytest
 from cli_world import ORDERS, Root, Run, records
 from typer.testing import CliRunner, Result
 
-from daemon.catalog.ledger import Ledger
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.transition import Layer
 from daemon.cli.main import app
 from daemon.lake.layout import Layout

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.catalog.ledger import Ledger
 from daemon.catalog.ledger.intake import ClaimIntent
+from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.events import Event

@@ -10,15 +10,13 @@ from pathlib import Path
 import pytest
 
 from daemon.catalog.contract import Contract
-from daemon.catalog.ledger import (
-    DuePromotion,
-    IllegalChangeError,
-    KnownContentError,
-    Ledger,
-    LedgerViews,
-    StaleSourceError,
-)
+from daemon.catalog.ledger.committing import StaleSourceError
 from daemon.catalog.ledger.intake import ClaimIntent
+from daemon.catalog.ledger.ledger import Ledger
+from daemon.catalog.ledger.outcomes import KnownContentError
+from daemon.catalog.ledger.promotions import DuePromotion
+from daemon.catalog.ledger.store import IllegalChangeError
+from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import (
     BatchOutcome,
     FileOutcome,

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from test_ledger import KEY, NOW, World, transition
 
-from daemon.catalog.ledger import DuePromotion, Ledger
+from daemon.catalog.ledger.ledger import Ledger
+from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.transition import Layer
 
 LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
