@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from systemd_container import PROGRAM, Container, booted, wait_until
+from torture.world import column
 
 from daemon.cli.systemd import STATE_DIRECTORY, UNITS, Installation, unit
 
@@ -48,10 +49,8 @@ class Machine:
         return json.loads(self.run(PROGRAM, *words, "--root", STATE_DIRECTORY, "--json"))
 
     def ids(self) -> list[str]:
-        """What stands in gold."""
-        if not list((self.state / "data/gold/sales/orders").glob("*.parquet")):
-            return []
-        return [str(row["id"]) for row in self.ask("query", "FROM gold.sales.orders SELECT id ORDER BY id")]
+        """What stands in gold, read from outside: a command in there takes a second of the processor's time."""
+        return sorted(column(f"{self.state}/data/gold/sales/orders/*.parquet", "id"), key=int)
 
     def wait_for_ids(self, *ids: int) -> None:
         """Wait until these stand in gold, and no others."""

@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    with serving(tmp_path) as machine:
+    with serving(tmp_path, "[Service]\nEnvironment=MEDALLIOND_WORKERS=1\n") as machine:
         yield machine
 
 
@@ -51,6 +51,8 @@ def test_the_service_lives_through_what_happens_to_services(machine: Machine) ->
     machine.wait_for_ids(1, 2, 3, 4, 5)
 
     # killed, with a file dropped while it is down
+    archived = machine.state / "data/archive/sales/orders"
+    wait_until(lambda: len(list(archived.glob("*/*.csv"))) == 4, 10, "four archived sources")
     machine.run("systemctl", "kill", "-s", "KILL", "--kill-who=main", SERVICE)
     machine.drop("d.csv", 6)
     wait_until(lambda: machine.restarts() == 1 and show(SERVICE, "ActiveState") == "active", 30, "a restart")
@@ -59,9 +61,9 @@ def test_the_service_lives_through_what_happens_to_services(machine: Machine) ->
     machine.run("systemctl", "reload", SERVICE)
     assert show(SERVICE, "ActiveState") == "active"
 
-    archived = machine.state / "data/archive/sales/orders"
     wait_until(lambda: len(list(archived.glob("*/*.csv"))) == 5, 10, "five archived sources")
     assert machine.ask("status")["failures"] == []
+    assert machine.ask("query", "SELECT count(*) AS rows FROM gold.sales.orders") == [{"rows": 6}]
 
     machine.run("systemctl", "stop", SERVICE)
     assert (show(SERVICE, "Result"), show(SERVICE, "ExecMainStatus")) == ("success", "0")

@@ -1,6 +1,5 @@
 """The worker processes themselves: calls, deaths, time limits, a pool that breaks as a whole, stopping."""
 
-import mmap
 import os
 import signal
 import subprocess
@@ -12,8 +11,10 @@ from pathlib import Path
 import pytest
 from daemon_process import wait_for
 from pebble import ProcessFuture
+from worker_tasks import die, double, fill, map_and_read, nap, start_bare
 
 from daemon.errors import RetryLaterError
+from daemon.scheduling import workers as module
 from daemon.scheduling.workers import (
     StoppingError,
     WorkerDiedError,
@@ -22,37 +23,15 @@ from daemon.scheduling.workers import (
     WorkerTooLargeError,
 )
 
-
-def double(number: int) -> int:
-    return 2 * number
-
-
-def die(number: int) -> int:
-    os._exit(number)
-
-
-def nap(seconds: float) -> float:
-    time.sleep(seconds)
-    return seconds
-
-
-def fill(size: int) -> int:
-    held = [b"x" * 10**7 for _ in range(size // 10**7)]
-    return len(held) * 10**7
-
-
-def map_and_read(path: Path) -> int:
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        reserved = mmap.mmap(-1, 8 * 10**9)
-        sum(content[::4096])
-        time.sleep(0.5)
-        reserved.close()
-        return len(content)
+LIMIT = 3 * 10**8
+"""Bytes that a worker may hold."""
 
 
 @pytest.fixture
-def pool() -> Iterator[WorkerPool]:
-    pool = WorkerPool(2, time_limit=20, memory_limit=10**9)
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerPool]:
+    """Two workers that load nothing."""
+    monkeypatch.setattr(module, "start_worker", start_bare)
+    pool = WorkerPool(2, time_limit=20, memory_limit=LIMIT)
     yield pool
     pool.stop(1)
 
@@ -63,8 +42,10 @@ def workers() -> list[int]:
     return [int(line.split()[0]) for line in found.stdout.splitlines() if "spawn_main" in line]
 
 
-def test_a_call_returns_what_the_function_returns(pool: WorkerPool) -> None:
+def test_a_call_returns_what_the_function_returns() -> None:
+    pool = WorkerPool(1, time_limit=20, memory_limit=LIMIT)
     assert pool.call(double, 21) == 42
+    pool.stop(1)
 
 
 def test_a_worker_that_dies_is_told_and_the_next_call_works(pool: WorkerPool) -> None:
@@ -73,15 +54,16 @@ def test_a_worker_that_dies_is_told_and_the_next_call_works(pool: WorkerPool) ->
     assert pool.call(double, 21) == 42
 
 
-def test_a_task_past_its_time_limit_is_ended() -> None:
-    pool = WorkerPool(1, time_limit=0.2, memory_limit=10**9)
+def test_a_task_past_its_time_limit_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "start_worker", start_bare)
+    pool = WorkerPool(1, time_limit=0.2, memory_limit=LIMIT)
     with pytest.raises(WorkerTimedOutError):
         pool.call(nap, 30.0)
     pool.stop(1)
 
 
 def test_a_task_past_its_memory_limit_is_ended_and_the_reason_names_the_setting(pool: WorkerPool) -> None:
-    with pytest.raises(WorkerTooLargeError, match=r"1\.0 GB.*worker_memory"):
+    with pytest.raises(WorkerTooLargeError, match=r"0\.3 GB.*worker_memory"):
         pool.call(fill, 4 * 10**9)
     assert pool.call(fill, 10**8) == 10**8
 
@@ -99,7 +81,7 @@ def test_address_space_that_is_only_reserved_and_files_that_are_mapped_do_not_co
 ) -> None:
     path = tmp_path / "large"
     path.touch()
-    os.truncate(path, 1_500_000_000)
+    os.truncate(path, LIMIT + 10**8)
     assert pool.call(map_and_read, path) == path.stat().st_size
 
 
@@ -130,7 +112,7 @@ def test_a_call_after_the_stop_is_handed_back(pool: WorkerPool) -> None:
 
 
 def test_a_task_that_a_stopped_pool_forgot_is_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = WorkerPool(1, time_limit=30, memory_limit=10**9)
+    pool = WorkerPool(1, time_limit=30, memory_limit=LIMIT)
     monkeypatch.setattr(pool._pool, "schedule", lambda *_, **__: ProcessFuture())
     with ThreadPoolExecutor() as threads:
         waiting = threads.submit(pool.call, double, 2)
