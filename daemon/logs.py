@@ -9,7 +9,7 @@ import logging
 import sys
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import structlog
 from structlog.stdlib import ProcessorFormatter
@@ -47,20 +47,38 @@ def configure(form: LogFormat | None, level: LogLevel, file: Path | None) -> Non
     )
 
 
-class _LogFile(WatchedFileHandler):
-    """A file that is begun anew when it was moved away. Failing to write it never stops the daemon."""
+class _Enduring(logging.StreamHandler[TextIO]):
+    """Lines that cannot be written (a full disk, a pipe nobody reads) never stop the daemon; stderr is told so once."""
+
+    _failing = False
 
     def emit(self, record: logging.LogRecord) -> None:
+        self._failed = False
         try:
             super().emit(record)
         except OSError:
-            self.handleError(record)  # on stderr, which systemd keeps
+            self.handleError(record)
+        self._failing = self._failed
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._failed = True
+        if not self._failing:
+            where = error.filename or self.stream.name
+            sys.stderr.write(f"medalliond: log lines are lost: {where}: {error.strerror}\n")
+
+
+class _LogFile(_Enduring, WatchedFileHandler):
+    """A file that is begun anew when it was moved away."""
 
 
 def _standard_output(form: LogFormat) -> logging.Handler:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # file names may hold bytes that are no text
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Enduring(sys.stdout)
     handler.setFormatter(_json() if form == "json" else _console(colours=sys.stdout.isatty()))
     return handler
 

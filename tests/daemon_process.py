@@ -95,6 +95,7 @@ class Daemon:
     _live = staticmethod(_live)
 
     def __init__(self, root: Path, **settings: str) -> None:
+        (root / "landing").mkdir(exist_ok=True)
         self.log_path = root / "daemon.log"
         self.log_path.touch()
         line = ["run", "--root", str(root)]

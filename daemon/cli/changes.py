@@ -81,7 +81,7 @@ def carry_out(layout: Layout, request: Request, *, wait: bool) -> int:
     if not answer.accepted:
         raise WrongRequestError(answer.message)
     if answer.rebuild_id is None or not wait:
-        print_line(f"{request.act} of {key}: {answer.message}.")
+        print_line(f"{answer.message}.")
         return 0
     return _await(layout, request.act, key, answer.rebuild_id)
 

@@ -12,7 +12,7 @@ from daemon.catalog.contract_file import parse_contract
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.promotion import TableKey
-from daemon.cli.output import print_json, print_line
+from daemon.cli.output import count, print_json, print_line
 from daemon.cli.roots import find_table, open_ledger, open_root
 from daemon.errors import ContractError
 from daemon.lake.layout import Layout
@@ -34,7 +34,7 @@ def check_contracts(root: Path, files: tuple[Path, ...], *, as_json: bool) -> in
         for message in mistakes.values():
             print_line(message)
         if not mistakes:
-            print_line(f"{checked} contract{'' if checked == 1 else 's'}: nothing wrong")
+            print_line(f"{count(checked, 'contract')}: nothing wrong")
     return int(bool(mistakes))
 
 

@@ -10,7 +10,7 @@ from daemon.catalog.contract_file import parse_contract
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.promotion import TableKey
 from daemon.cli.contract import plain_casts
-from daemon.cli.output import print_json, print_line, printable
+from daemon.cli.output import count, print_json, print_line, printable
 from daemon.cli.roots import WrongRequestError, find_table, open_root
 from daemon.lake.durable import make_directories, write_bytes
 from daemon.lake.layout import Layout
@@ -81,14 +81,16 @@ def _document(found: Difference) -> dict[str, Any]:
 
 
 def _print(key: TableKey, found: Difference) -> None:
-    batches = "1 batch" if found.batches == 1 else f"{found.batches:,} batches"
-    print_line(f"{key}, {batches}: {found.rows[0]:,} rows in gold now, {found.rows[1]:,} under this contract")
+    batches = "batch" if found.batches == 1 else "batches"
+    print_line(
+        f"{key}, {found.batches:,} {batches}: {found.rows[0]:,} rows in gold now, {found.rows[1]:,} under this contract"
+    )
     for name, (now, then) in found.types.items():
         print_line(f"    column {printable(name)}: {now or 'not there'} -> {then or 'not there'}")
     for rule, rows in found.quarantined.items():
-        print_line(f"    {printable(rule)}: {rows:,} records more would be set aside")
+        print_line(f"    {printable(rule)}: {count(rows, 'more record')} would be set aside")
     for rule, rows in found.released.items():
-        print_line(f"    {printable(rule)}: {rows:,} records would no longer be set aside")
+        print_line(f"    {printable(rule)}: {count(rows, 'record')} would no longer be set aside")
     for batch, reason in found.refused.items():
         print_line(f"    batch {batch} would be refused: {printable(reason)}")
     if found.types or found.quarantined or found.released or found.refused:

@@ -9,8 +9,8 @@ from daemon.catalog.promotion import TableKey
 from daemon.catalog.requests import RecordId
 from daemon.catalog.transition import Layer
 from daemon.cli.changes import carry_out, request_for
-from daemon.cli.output import print_line
-from daemon.cli.quarantine import chosen_rows, selected
+from daemon.cli.output import count, print_line
+from daemon.cli.quarantine import NOTHING_MEANT, chosen_rows, selected
 from daemon.cli.roots import WrongRequestError, open_root
 from daemon.cli.selection import Selection
 from daemon.lake.layout import Layout
@@ -33,7 +33,9 @@ def replay(root: Path, chosen: Selection, *, everything: bool, why: str, wait: b
         request = request_for(key, "replay", batches=batches, base=base, files=ids, why=why)
         status |= carry_out(layout, request, wait=wait)
         if ids:
-            print_line(f"{len(ids)} files of {key} are in landing again; the daemon takes them as it runs.")
+            print_line(
+                f"{count(len(ids), 'file')} of {key} back in landing; the daemon takes what is there as it runs."
+            )
     return status
 
 
@@ -79,4 +81,6 @@ def _records(
         )
         for row in chosen_rows(layout, chosen, needed=needed)
     )
+    if needed and not rows:
+        raise WrongRequestError(NOTHING_MEANT)
     return [(key, [record for _, record in of_key]) for key, of_key in groupby(rows, lambda row: row[0])]

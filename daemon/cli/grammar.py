@@ -1,8 +1,10 @@
 """What all commands share: how an expected error ends one, and the options that many of them take."""
 
 import os
+import sys
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -19,18 +21,49 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer keeps the types of its click to itself
         """Run a command. What is not the user's or the machine's doing is a bug, and shows its traceback."""
         os.umask(os.umask(0o077) | _NOT_FOR_OTHERS)  # before the first file is written; workers inherit it
+        if sys.stdout is None:  # closed by whoever started us; its number must not go to a file of ours
+            sys.stdout = _nowhere()
+        if isinstance(sys.stdout, TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # what the terminal cannot show is escaped
         try:
-            return super().invoke(ctx)
+            try:
+                return super().invoke(ctx)
+            finally:
+                _flush()
         except MedalliondError as error:
             message = str(error)
         except BrokenPipeError:
             raise
         except OSError as error:
-            if error.filename is None:
-                raise
-            message = f"{error.filename}: {error.strerror}"
-        typer.echo(f"medalliond: {message}", err=True)
+            message = (
+                f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
+            )
+        _complain(message)
         raise typer.Exit(1)
+
+
+def _flush() -> None:
+    """Write out what was printed, while it can still be said that it was refused; at the exit it would be a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = _nowhere()
+        raise
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w")
+
+
+def _complain(message: str) -> None:
+    from daemon.cli.output import printable  # noqa: PLC0415 - Rich, which `--help` does without
+
+    typer.echo("medalliond: " + "\n".join(map(printable, message.splitlines())), err=True)
+
+
+def text(word: str) -> str:
+    r"""A name or other word of the command line as the ledger would hold it: bytes that are not UTF-8 as `\xNN`."""
+    return os.fsencode(word).decode("utf-8", "backslashreplace")
 
 
 Root = Annotated[
@@ -40,7 +73,7 @@ Root = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Table = Annotated[str | None, typer.Option("--table", help="Of this table only: DOMAIN.TABLE.")]
+Table = Annotated[str | None, typer.Option("--table", parser=text, help="Of this table only: DOMAIN.TABLE.")]
 LogFormat = Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
@@ -55,4 +88,4 @@ Wait = Annotated[
         "--wait/--no-wait", help="Return when readers see the change, or as soon as it is asked for."
     ),
 ]
-Why = Annotated[str, typer.Option("--why", help="A word for those who read the history.")]
+Why = Annotated[str, typer.Option("--why", parser=text, help="A word for those who read the history.")]

@@ -6,20 +6,24 @@ from typing import Annotated
 
 import typer
 
-from daemon.cli.grammar import HERE, Json, Root, Table, Wait, Why
+from daemon.cli.grammar import HERE, Json, Root, Table, Wait, Why, text
 from daemon.cli.selection import Selection
 
 Rule = Annotated[
     str | None,
-    typer.Option("--rule", help="Caught by this rule only: check:NAME, cast:COLUMN, or a kind of damage."),
+    typer.Option(
+        "--rule", parser=text, help="Caught by this rule only: check:NAME, cast:COLUMN, or a kind of damage."
+    ),
 ]
 File = Annotated[
-    str | None, typer.Option("--file", help="Of this dropped file only: its name, or the last part of it.")
+    str | None,
+    typer.Option("--file", parser=text, help="Of this dropped file only: its name, or the last part of it."),
 ]
 Since = Annotated[
     datetime | None,
     typer.Option("--since", help="Set aside since this day or instant (UTC): 2026-11-23T08:00:00."),
 ]
+Record = Annotated[list[int] | None, typer.Option("--record", help="Only this record of --file.")]
 All = Annotated[bool, typer.Option("--all", help="Really all that is in quarantine.")]
 
 quarantine = typer.Typer(help="Records and files that were set aside, and why.", no_args_is_help=True)
@@ -43,7 +47,9 @@ def quarantine_list(
 
 @quarantine.command("show")
 def quarantine_show(
-    name: Annotated[str, typer.Argument(metavar="BATCH|FILE|TABLE", help="Whose records and files to show.")],
+    name: Annotated[
+        str, typer.Argument(metavar="BATCH|FILE|TABLE", parser=text, help="Whose records and files to show.")
+    ],
     root: Root = HERE,
     *,
     limit: Annotated[int, typer.Option(min=1, help="At most so many records.")] = 20,
@@ -101,7 +107,7 @@ def quarantine_release(  # noqa: PLR0913 - one parameter an option
     table: Table = None,
     rule: Rule = None,
     file: File = None,
-    record: Annotated[list[int] | None, typer.Option("--record", help="Only this record of --file.")] = None,
+    record: Record = None,
     since: Since = None,
     why: Why = "",
     wait: Wait = True,
@@ -109,9 +115,8 @@ def quarantine_release(  # noqa: PLR0913 - one parameter an option
     """Let records pass the check that caught them: a person has looked, and they are right."""
     from daemon.cli.decisions import release  # noqa: PLC0415 - see main.py
 
-    raise typer.Exit(
-        release(root, Selection(table, rule, file, since, tuple(record or ())), why=why, wait=wait)
-    )
+    chosen = Selection(table, rule, file, since, _within(file, record))
+    raise typer.Exit(release(root, chosen, why=why, wait=wait))
 
 
 @quarantine.command("discard")
@@ -121,7 +126,7 @@ def quarantine_discard(  # noqa: PLR0913 - one parameter an option
     table: Table = None,
     rule: Rule = None,
     file: File = None,
-    record: Annotated[list[int] | None, typer.Option("--record", help="Only this record of --file.")] = None,
+    record: Record = None,
     since: Since = None,
     everything: All = False,
     why: Why = "",
@@ -129,5 +134,11 @@ def quarantine_discard(  # noqa: PLR0913 - one parameter an option
     """Say that records and files are not wanted: they are no longer listed, and the files are removed."""
     from daemon.cli.decisions import discard  # noqa: PLC0415 - see main.py
 
-    chosen = Selection(table, rule, file, since, tuple(record or ()))
+    chosen = Selection(table, rule, file, since, _within(file, record))
     raise typer.Exit(discard(root, chosen, everything=everything, why=why))
+
+
+def _within(file: str | None, record: list[int] | None) -> tuple[int, ...]:
+    if record and file is None:
+        raise typer.BadParameter("--record counts within a file: say which, with --file")
+    return tuple(record or ())

@@ -5,12 +5,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from daemon.cli.grammar import HERE, Json, Root, Wait, Why
+from daemon.cli.grammar import HERE, Json, Root, Wait, Why, text
 
 Delivery = Annotated[
-    str, typer.Argument(metavar="BATCH|FILE", help="A batch id, or a dropped file by its name below landing.")
+    str,
+    typer.Argument(
+        metavar="BATCH|FILE", parser=text, help="A batch id, or a dropped file by its name below landing."
+    ),
 ]
-TableName = Annotated[str, typer.Argument(help="DOMAIN.TABLE, or TABLE where that is clear.")]
+TableName = Annotated[str, typer.Argument(parser=text, help="DOMAIN.TABLE, or TABLE where that is clear.")]
 
 
 def undo(delivery: Delivery, root: Root = HERE, *, why: Why = "", wait: Wait = True) -> None:
@@ -70,7 +73,7 @@ def contract_check(
 
 @contract.command("show")
 def contract_show(
-    table: Annotated[str, typer.Argument(help="DOMAIN.TABLE, or TABLE where that is clear.")],
+    table: TableName,
     root: Root = HERE,
     *,
     as_json: Json = False,
@@ -90,7 +93,7 @@ def contract_diff(
     root: Root = HERE,
     *,
     table: Annotated[
-        str | None, typer.Option("--table", help="The table it is tried on: DOMAIN.TABLE.")
+        str | None, typer.Option("--table", parser=text, help="The table it is tried on: DOMAIN.TABLE.")
     ] = None,
     as_json: Json = False,
 ) -> None:

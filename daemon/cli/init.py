@@ -5,6 +5,7 @@ their contracts.
 """
 
 import json
+import shlex
 from collections.abc import Iterator
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -96,13 +97,14 @@ def _below(folder: Traversable, above: str = "") -> Iterator[tuple[str, Traversa
 
 
 def _next_steps(root: Path, *, sample: bool) -> list[str]:
-    option = "" if root.absolute() == Path.cwd() else f" --root {root}"
+    option = "" if root.absolute() == Path.cwd() else f" --root {shlex.quote(str(root))}"
     if not sample:
         return [
             "",
             "Next:",
-            f"  medalliond run{option}        then copy files into {root / 'landing'}/<domain>/<table>/",
-            "  medalliond init --sample       for something to try it with",
+            f"  medalliond run{option}",
+            "  then copy files into landing/<domain>/<table>/ of it; or, for something to try it with:",
+            f"  medalliond init{option} --sample",
         ]
     return [
         "",

@@ -6,6 +6,7 @@ mentions, and for no other. DuckDB may read below data/ and nothing else, and is
 and no others. Used by query.py and quarantine.py.
 """
 
+import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,8 +20,9 @@ import polars as pl
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.cli.roots import WrongRequestError, did_you_mean, one_of
+from daemon.lake.durable import write_bytes
 from daemon.lake.layout import Layout
-from daemon.lake.sql import LAYERS, LayerView, open_views, quoted
+from daemon.lake.sql import LAYERS, LayerView, open_views
 
 _IDENTIFIER = r'(?:"((?:[^"]|"")+)"|(\w+))'
 _MENTION = re.compile(
@@ -107,7 +109,7 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
     return Answer(columns, types, _fetch(connection))
 
 
-def _fetch(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str | None, ...]]:
+def _fetch(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
     while rows := connection.fetchmany(_FETCH):
         yield from rows
 
@@ -168,33 +170,30 @@ def _first_line(error: duckdb.Error) -> str:
     return str(error).strip().splitlines()[0]
 
 
-def records_of(layout: Layout, path: Path, source: str | None, limit: int) -> list[dict[str, Any]]:
-    """Return the first `limit` records of a quarantine file, of one source file (its last part) or of all.
-
-    Keys are the file's columns. Raises WrongRequestError when it cannot be read.
-    """
+def records_of(layout: Layout, path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a quarantine file; keys are its columns. Raises WrongRequestError when it cannot be read."""
     if not path.exists():
         raise WrongRequestError(f"{path}: the records were here, and are not any more: somebody moved them.")
     with duckdb.connect() as connection:
         try:
-            relation = connection.read_parquet(str(path))
-            if source is not None:
-                relation = relation.filter(f"parse_filename(_source_file) = {quoted(source)}")
-            rows = relation.limit(limit).fetchall()
+            connection.execute("FROM read_parquet(?)", [str(path)])
+            columns = [column for column, *_ in connection.description or ()]
+            for row in _fetch(connection):
+                yield dict(zip(columns, row, strict=True))
         except duckdb.Error as error:
             raise WrongRequestError(f"{layout.relative(path)}: {_first_line(error)}") from error
-        return [dict(zip(relation.columns, row, strict=True)) for row in rows]
 
 
 def write_rows(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Write records to a new .csv, .ndjson or .parquet file. Raises WrongRequestError for another ending."""
+    """Write records to a new .csv, .ndjson or .parquet file. Raises WrongRequestError for another ending, OSError."""
     frame = pl.DataFrame(rows, infer_schema_length=None)
-    writers: dict[str, Callable[[Path], object]] = {
+    writers: dict[str, Callable[[io.BytesIO], object]] = {
         ".csv": frame.write_csv,
         ".ndjson": frame.write_ndjson,
         ".parquet": frame.write_parquet,
     }
-    write = writers.get(path.suffix)
-    if write is None:
+    if path.suffix not in writers:
         raise WrongRequestError(f"{path}: the name must end in {one_of(sorted(writers))}.")
-    write(path)
+    content = io.BytesIO()
+    writers[path.suffix](content)
+    write_bytes(path, content.getvalue())

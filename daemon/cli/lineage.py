@@ -15,7 +15,7 @@ from rich.tree import Tree
 from daemon.catalog.ledger.views import KnownFile, LedgerViews
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import LayerTransitionLog
-from daemon.cli.output import console, print_json, printable, styled
+from daemon.cli.output import console, count, print_json, printable, styled
 from daemon.cli.roots import WrongRequestError, did_you_mean, find_table, open_ledger, open_root
 from daemon.lake.layout import Layout
 
@@ -135,7 +135,7 @@ def _shown_first(files: list[dict[str, Any]], name: str | None) -> list[dict[str
 
 
 def _file_line(file: dict[str, Any]) -> str:
-    rows = "" if file["rows"] is None else f"  {file['rows']:,} rows"
+    rows = "" if file["rows"] is None else f"  {count(file['rows'], 'row')}"
     digest = f"  sha256 {file['sha256'][:12]}…" if file["sha256"] else ""
     reason = f"\n  {escape(printable(file['reason']))}" if file["reason"] else ""
     return (
@@ -149,7 +149,7 @@ def _sources(log: dict[str, Any]) -> list[str]:
     if log["kind"] in _ACTS:
         return [f"{source['path']}: {source['note']}" for source in log["source_files"]]
     if log["kind"] == "model":
-        return [f"from {source['path']}  {source['rows']:,} rows" for source in log["source_files"]]
+        return [f"from {source['path']}  {count(source['rows'], 'row')}" for source in log["source_files"]]
     return []
 
 

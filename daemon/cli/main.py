@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from daemon.cli import grammar_quarantine, grammar_tables
-from daemon.cli.grammar import HERE, Commands, Json, LogFile, LogFormat, LogLevel, Root
+from daemon.cli.grammar import HERE, Commands, Json, LogFile, LogFormat, LogLevel, Root, text
 
 app = typer.Typer(
     name="medalliond",
@@ -86,7 +86,9 @@ def status(root: Root = HERE, *, as_json: Json = False) -> None:
 def lineage(
     name: Annotated[
         str,
-        typer.Argument(metavar="BATCH|FILE|TABLE", help="A batch id, a dropped or written file, or a table."),
+        typer.Argument(
+            metavar="BATCH|FILE|TABLE", parser=text, help="A batch id, a dropped or written file, or a table."
+        ),
     ],
     root: Root = HERE,
     *,
@@ -105,7 +107,9 @@ def lineage(
 
 @app.command("query")
 def query(
-    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT; tables are LAYER.DOMAIN.TABLE.")],
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", parser=text, help="One SELECT; tables are LAYER.DOMAIN.TABLE.")
+    ],
     root: Root = HERE,
     *,
     limit: Annotated[

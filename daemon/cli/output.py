@@ -60,13 +60,18 @@ def print_line(text: str = "") -> None:
     sys.stdout.write(text + "\n")
 
 
-def size(count: float) -> str:
+def count(number: int, noun: str) -> str:
+    """Return `1 file`, `2,000 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def size(number: float) -> str:
     """Return a number of bytes for people: `1.5 GB`."""
     for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 - decimal units
-            return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
+        if number < 1000:  # noqa: PLR2004 - decimal units
+            return f"{number:.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
 
 
 def age(seconds: float) -> str:
@@ -81,19 +86,43 @@ def age(seconds: float) -> str:
 
 
 def _print_rich(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
     for position, column in enumerate(columns):
         numbers = bool(rows) and all(isinstance(row[position], int | None) for row in rows)
-        table.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        table.add_column(escape(printable(column)).replace(" ", "\n"), justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*(_cell(cell) for cell in row))
-    console().print(table)
+        table.add_row(*(styled(_cell(cell)) for cell in row))
+    output = console()
+    unfolded = output.measure(table, options=output.options.update(width=_NO_WIDTH)).maximum
+    if unfolded <= output.width or not rows:
+        output.print(table)
+    else:
+        _print_records(title, columns, rows)
+
+
+def _print_records(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table that is wider than the terminal row by row, a line a column."""
+    if title:
+        print_line(title)
+    width = max(map(len, columns))
+    for row in rows:
+        print_line()
+        for column, cell in zip(columns, row, strict=True):
+            print_line(f"{printable(column):{width}}  {_cell(cell)}".rstrip())
 
 
 def _cell(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return styled(printable(value))
+    return printable(value)
 
 
 def _escaped(character: str) -> str:

@@ -1,5 +1,6 @@
 """`medalliond quarantine`: what was set aside, and why. Lists come from the ledger, records from Parquet."""
 
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -10,15 +11,16 @@ from daemon.catalog.ledger.views import KnownFile, LedgerViews, QuarantinedRecor
 from daemon.catalog.promotion import TableKey
 from daemon.cli.lake_sql import records_of, write_rows
 from daemon.cli.lineage import find_batches
-from daemon.cli.output import on_terminal, print_json, print_line, print_table, printable
+from daemon.cli.output import console, count, on_terminal, print_json, print_line, print_table, printable
 from daemon.cli.roots import WrongRequestError, find_table, open_ledger, open_root
 from daemon.cli.selection import Selection
 from daemon.lake.layout import Layout
 
 _BATCHES = 1000
 """So many deliveries of one file are looked at, the newest."""
-_ALL = 10_000_000
-_COLUMNS = ("domain", "table", "what", "rows", "rule", "reason", "batch_id", "layer", "at", "path")
+NOTHING_MEANT = "nothing that was set aside is meant by this; see `medalliond quarantine list`."
+_COLUMNS = ("domain", "table", "what", "file", "rows", "rule", "reason", "batch_id", "layer", "at", "path")
+_ON_A_TERMINAL = ("domain", "table", "what", "file", "rows", "rule", "reason")
 
 
 def list_quarantine(root: Path, chosen: Selection, *, as_json: bool) -> None:
@@ -28,7 +30,7 @@ def list_quarantine(root: Path, chosen: Selection, *, as_json: bool) -> None:
     if as_json:
         print_json(entries)
     elif entries:
-        columns = ("domain", "table", "what", "rows", "rule", "reason", "path") if on_terminal() else _COLUMNS
+        columns = _ON_A_TERMINAL if on_terminal() else _COLUMNS
         print_table("set aside", columns, ([entry[column] for column in columns] for entry in entries))
         if on_terminal():
             print_line("`medalliond quarantine show TABLE` shows the records.")
@@ -47,32 +49,37 @@ def selected(
             for found in views.quarantined(key)
             if chosen.rule in (None, found.rule)
             and chosen.is_after(found.at)
+            and chosen.is_of(found.file)
             and found.rows > found.discarded
         ]
-        if chosen.file is not None:
-            sets = [found for found in sets if _holds(layout, found, chosen)]
         files = [
             file
             for file in views.set_aside(key)
             if chosen.rule in (None, file.kind) and chosen.is_of(file.name) and not chosen.records
         ]
     if needed and not sets and not files:
-        raise WrongRequestError(
-            "nothing that was set aside is meant by this; see `medalliond quarantine list`."
-        )
+        raise WrongRequestError(NOTHING_MEANT)
     return sets, files
 
 
 def chosen_rows(layout: Layout, chosen: Selection, *, needed: bool = True) -> Iterator[dict[str, Any]]:
-    """The records that are meant, each with `domain` and `table`."""
+    """The records that are meant and were not discarded, each with `domain` and `table`."""
     sets, _ = selected(layout, chosen, needed=needed)
+    return _rows(layout, sets, chosen)
+
+
+def _rows(layout: Layout, sets: Sequence[QuarantinedRecords], chosen: Selection) -> Iterator[dict[str, Any]]:
+    """Those records of the sets that are meant."""
     wanted = {(found.path, found.rule) for found in sets}
+    with open_ledger(layout) as views:
+        discarded = views.discarded()
     for path, key in {found.path: found.key for found in sets}.items():
-        for row in records_of(layout, layout.root / path, None, _ALL):
+        for row in records_of(layout, layout.root / path):
             if (
                 (path, row["rule"]) in wanted
                 and chosen.is_of(row["_source_file"])
                 and (not chosen.records or row["_source_row"] in chosen.records)
+                and (row["_batch_id"], row["_source_file"], row["_source_row"], row["rule"]) not in discarded
             ):
                 yield {"domain": key.domain, "table": key.table, **row}
 
@@ -83,21 +90,15 @@ def export_quarantine(root: Path, path: Path, chosen: Selection) -> None:
         raise WrongRequestError(f"{path}: there is such a file already; name a new one.")
     rows = list(chosen_rows(open_root(root), chosen))
     write_rows(rows, path)
-    print_line(f"{path}: {len(rows):,} records")
-
-
-def _holds(layout: Layout, found: QuarantinedRecords, chosen: Selection) -> bool:
-    """Whether the set has a record of the file that is meant."""
-    rows = records_of(layout, layout.root / found.path, None, _ALL)
-    return any(row["rule"] == found.rule and chosen.is_of(row["_source_file"]) for row in rows)
+    print_line(f"{path}: {count(len(rows), 'record')}")
 
 
 def show_quarantine(root: Path, name: str, *, limit: int, as_json: bool) -> None:
     """Print the set-aside records and files of what `name` means: a batch, a dropped file or a table."""
     layout = open_root(root)
     with open_ledger(layout) as views:
-        records, files, source = _wanted(views, layout, name)
-    rows = list(_rows(layout, records, source, limit))
+        sets, files, chosen = _wanted(views, layout, name)
+    rows = list(itertools.islice(_rows(layout, sets, chosen), limit))
     if as_json:
         print_json({"records": rows, "files": [_file(file) for file in files]})
         return
@@ -107,42 +108,27 @@ def show_quarantine(root: Path, name: str, *, limit: int, as_json: bool) -> None
         print_line(f"{printable(file.name)}  the whole file was set aside: {file.kind}")
         print_line(f"    {printable(file.reason)}")
         print_line(f"    it is now {printable(file.resting_path or file.claimed_path)}")
-    more = sum(found.rows for found in records) - len(rows)
-    if more > 0 and source is None:
-        print_line(f"and {more:,} more records; --limit N shows more of them")
+    more = sum(found.rows - found.discarded for found in sets) - len(rows)
+    if more > 0:
+        print_line(f"and {count(more, 'more record')}; --limit N shows more of them")
     if not rows and not files and on_terminal():
         print_line("Nothing was set aside of it.")
 
 
 def _wanted(
     views: LedgerViews, layout: Layout, name: str
-) -> tuple[list[QuarantinedRecords], list[KnownFile], str | None]:
-    """Return sets of records, files, and the source file when only its records are wanted."""
+) -> tuple[list[QuarantinedRecords], list[KnownFile], Selection]:
+    """Return sets of records and files, and which of those records are wanted."""
     kind, batch_ids = find_batches(views, layout, name, limit=_BATCHES)
     if kind == "table":
         key = find_table(name, views.tables())
-        return views.quarantined(key), views.set_aside(key), None
-    wanted = set(batch_ids)
-    records = [found for found in views.quarantined() if found.batch_id in wanted]
-    files = [file for file in views.set_aside() if file.batch_id in wanted]
-    if kind != "file":
-        return records, files, None
-    source = Path(name).name
-    return records, [file for file in files if Path(file.name).name == source], source
-
-
-def _rows(
-    layout: Layout, records: Sequence[QuarantinedRecords], source: str | None, limit: int
-) -> Iterator[dict[str, Any]]:
-    left = limit
-    for found in {
-        (found.key, found.path): found for found in records
-    }.values():  # a path is there once per rule
-        for row in records_of(layout, layout.root / found.path, source, left):
-            left -= 1
-            yield {"domain": found.key.domain, "table": found.key.table, **row}
-        if left <= 0:
-            return
+        return views.quarantined(key), views.set_aside(key), Selection()
+    chosen = Selection(file=Path(name).name if kind == "file" else None)
+    return (
+        [found for found in views.quarantined() if found.batch_id in batch_ids and chosen.is_of(found.file)],
+        [file for file in views.set_aside() if file.batch_id in batch_ids and chosen.is_of(file.name)],
+        chosen,
+    )
 
 
 def _print_record(row: dict[str, Any]) -> None:
@@ -150,13 +136,16 @@ def _print_record(row: dict[str, Any]) -> None:
     if row["line"] is not None:
         where += f", line {row['line']}"
     print_line(f"{TableKey(row['domain'], row['table'])}  {printable(where)}  did not reach {row['_layer']}")
-    print_line(f"    {printable(row['rule'])}: {printable(row['reason'])}")
-    raw = printable(row["raw"])
-    print_line(f"    {raw}")
+    rule, reason, raw = printable(row["rule"]), printable(row["reason"]), printable(row["raw"])
     under = _field(raw, row["rule"])
-    if under is not None:
+    if under is None or (on_terminal() and len(raw) >= console().width):
+        print_line(f"    {rule}: {reason}")
+        print_line(f"    {raw}")
+    else:
         start, end = under
-        print_line(f"    {' ' * start}{'^' * (end - start)} {printable(row['reason']).partition(': ')[2]}")
+        print_line(f"    {rule}")
+        print_line(f"    {raw}")
+        print_line(f"    {' ' * start}{'^' * (end - start)} {reason}")
 
 
 def _field(raw: str, rule: str) -> tuple[int, int] | None:
@@ -175,7 +164,7 @@ def _records(found: QuarantinedRecords) -> dict[str, Any]:
         "domain": found.key.domain,
         "table": found.key.table,
         "what": "records",
-        "file": None,
+        "file": found.file,
         "rows": found.rows - found.discarded,
         "rule": found.rule,
         "reason": None,

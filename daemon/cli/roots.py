@@ -5,6 +5,7 @@ works in it.
 """
 
 import difflib
+import shlex
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,12 +27,14 @@ def open_root(root: Path) -> Layout:
     """Return the layout of a root, its path made absolute. Raises WrongRequestError where there is none."""
     root = root.absolute()
     if not root.is_dir():
-        raise WrongRequestError(f"{root}: there is no such folder; `medalliond init {root}` makes it.")
+        raise WrongRequestError(
+            f"{root}: there is no such folder; `medalliond init {shlex.quote(str(root))}` makes it."
+        )
     layout = Layout(root)
     if not (layout.landing.is_dir() or layout.ledger.parent.is_dir()):
         raise WrongRequestError(
             f"{root}: this is no medalliond root: it has neither landing/ nor catalog/. "
-            f"Name one with --root, or make one with `medalliond init {root}`."
+            f"Name one with --root, or make one with `medalliond init {shlex.quote(str(root))}`."
         )
     return layout
 

@@ -19,9 +19,9 @@ class Selection:
         """Whether nothing is left out."""
         return not (self.table or self.rule or self.file or self.since or self.records)
 
-    def is_of(self, name: str) -> bool:
-        """Whether a dropped file of this name (or a member of it) is meant."""
-        if self.file is None:
+    def is_of(self, name: str | None) -> bool:
+        """Whether a dropped file of this name (or a member of it) is meant; None may be any."""
+        if self.file is None or name is None:
             return True
         owner = name.partition("!")[0]
         return any(self.file == found or found.endswith(f"/{self.file}") for found in (name, owner))

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from daemon.cli.landing_view import waiting_files
-from daemon.cli.output import on_terminal
-from daemon.cli.roots import WrongRequestError
+from daemon.cli.output import count, on_terminal
+from daemon.cli.roots import open_root
 from daemon.lake.layout import Layout
 from daemon.logs import configure
 from daemon.parts import WorkProgress
@@ -50,8 +50,10 @@ def drain_root(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_fi
 
 
 def _settings(root: Path, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> Settings:
-    if not root.is_dir():
-        raise WrongRequestError(f"{root}: there is no such folder; `medalliond init {root}` makes it.")
+    if not root.is_dir() or any(
+        root.iterdir()
+    ):  # an empty folder is made a root, one named by mistake is not
+        open_root(root)
     given = {"root": root, "log_format": log_format, "log_level": log_level, "log_file": log_file}
     return load_settings(given, os.environ)
 
@@ -99,7 +101,6 @@ class _DrainDisplay:
 
     def summarise(self, status: int) -> None:
         """Say in one line what came of it."""
-        files = "1 file" if self._done == 1 else f"{self._done:,} files"
-        self._console.print(f"{files} done; there are {self._rows:,} rows in gold.")
+        self._console.print(f"{count(self._done, 'file')} done; there are {self._rows:,} rows in gold.")
         if status == _FAILING:
             self._console.print("Something still fails: `medalliond status` says what, and what to do.")

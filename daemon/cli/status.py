@@ -165,7 +165,7 @@ def _print(layout: Layout, report: dict[str, Any]) -> None:
     if report["tables"]:
         print_table(
             "tables",
-            ("table", *map(str, _LAYERS), "in flight", "quarantined", "files set aside"),
+            ("table", *map(str, _LAYERS), "in flight", "records set aside", "files set aside"),
             (
                 (
                     f"{table['domain']}.{table['table']}",

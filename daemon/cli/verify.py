@@ -12,7 +12,16 @@ from daemon.audit.findings import Problem, Report
 from daemon.audit.proof import Attempted, Tell, prove, repair
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.ledger.lock import RootLock, lock_holder
-from daemon.cli.output import console, on_terminal, print_json, print_line, print_table, printable, size
+from daemon.cli.output import (
+    console,
+    count,
+    on_terminal,
+    print_json,
+    print_line,
+    print_table,
+    printable,
+    size,
+)
 from daemon.cli.roots import WrongRequestError, open_root
 from daemon.lake.layout import Layout
 from daemon.lake.lost_ledger import refuse_lost_ledger
@@ -157,9 +166,8 @@ def _print_for_people(problems: list[Problem]) -> None:
 
 
 def _verdict(layout: Layout, report: Report) -> str:
-    count = len(report.problems)
-    if count:
-        return f"{layout.root}: not proved, {count} problem{'' if count == 1 else 's'}"
+    if report.problems:
+        return f"{layout.root}: not proved, {count(len(report.problems), 'problem')}"
     checked = report.checked
     return (
         f"{layout.root}: proved: {checked['rows']} rows in {checked['layer files']} files "

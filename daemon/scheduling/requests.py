@@ -63,7 +63,7 @@ class RequestDesk:
         return Answer(
             request_id=request.request_id,
             accepted=True,
-            message=f"{request.act} of {key} is under way" if rebuild_id else "done",
+            message=f"{request.act} of {key}: {'under way' if rebuild_id else 'done'}",
             rebuild_id=rebuild_id,
         )
 

@@ -1,7 +1,10 @@
 """The log: what a line looks like, where it goes, and what never stands in it."""
 
+import errno
+import io
 import json
 import logging
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -178,6 +181,24 @@ def test_a_log_file_whose_folder_vanished_stops_nobody_and_is_written_again_late
 
     assert [line["event"] for line in lines(capsys.readouterr().out)] == ["daemon_started", "daemon_ready"]
     assert [line["event"] for line in lines((folder / "log").read_text())] == ["daemon_ready"]
+
+
+class _FullDisk(io.StringIO):
+    name = "<stdout>"
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_lines_that_a_full_disk_refuses_are_missed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout", _FullDisk())
+    configure("json", "info", tmp_path / "log")
+    log.info(Event.DAEMON_STARTED)
+    log.info(Event.DAEMON_READY)
+    assert len(lines((tmp_path / "log").read_text())) == 2
+    assert capsys.readouterr().err == "medalliond: log lines are lost: <stdout>: No space left on device\n"
 
 
 def test_a_log_file_that_cannot_be_opened_halts_the_start_and_says_where(tmp_path: Path) -> None:

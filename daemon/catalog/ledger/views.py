@@ -53,9 +53,9 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class QuarantinedRecords:
-    """Records of one batch that one rule set aside; they stand in the Parquet file `path`, relative to the root.
+    """Records of one batch and file that one rule set aside; they stand in the Parquet file `path`, relative to the root.
 
-    `discarded` of its `rows` are not wanted any more.
+    `discarded` of its `rows` are not wanted any more. `file` is None for what a ledger of version 1 saw.
     """
 
     key: TableKey
@@ -66,6 +66,7 @@ class QuarantinedRecords:
     path: str
     at: str
     discarded: int
+    file: str | None
 
 
 class LedgerViews:
@@ -129,7 +130,9 @@ class LedgerViews:
         """Records that were set aside, newest first; of one table, or of all."""
         where, values = _of(key)
         rows = self._store.rows(
-            f"SELECT *, {_DISCARDED} AS discarded FROM quarantine AS q WHERE {where} ORDER BY transition_id DESC, rule",
+            f"SELECT q.*, f.source_file, coalesce(f.rows, q.rows) AS of_file, {_DISCARDED} AS discarded "
+            f"FROM quarantine AS q LEFT JOIN quarantine_files AS f USING (transition_id, rule) WHERE {where} "
+            "ORDER BY transition_id DESC, rule, source_file",
             values,
         )
         return [
@@ -138,13 +141,21 @@ class LedgerViews:
                 row["batch_id"],
                 Layer(row["layer"]),
                 row["rule"],
-                row["rows"],
+                row["of_file"],
                 row["path"],
                 row["at"],
                 row["discarded"],
+                row["source_file"],
             )
             for row in rows
         ]
+
+    def discarded(self) -> frozenset[tuple[str, str, int, str]]:
+        """The records that are not wanted any more: batch, source file, record number, rule."""
+        rows = self._store.rows(
+            "SELECT batch_id, source_file, source_row, rule FROM verdicts WHERE verdict = 'discarded'"
+        )
+        return frozenset(tuple(row) for row in rows)
 
     def quarantined_by_rule(self) -> dict[tuple[TableKey, str], int]:
         """Return how many records each rule of each table set aside, without those that were discarded since."""
@@ -325,7 +336,8 @@ class LedgerViews:
 
 _DISCARDED = (
     "(SELECT count(*) FROM verdicts AS v WHERE v.domain = q.domain AND v.table_name = q.table_name "
-    "AND v.batch_id = q.batch_id AND v.rule = q.rule AND v.verdict = 'discarded')"
+    "AND v.batch_id = q.batch_id AND v.rule = q.rule AND v.verdict = 'discarded' "
+    "AND (f.source_file IS NULL OR v.source_file = f.source_file))"
 )
 _REAL = "table_name NOT GLOB '*~'"
 """Not what a rebuild is making."""

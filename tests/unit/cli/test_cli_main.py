@@ -1,5 +1,7 @@
 """What holds for every command: exit statuses, errors on one line, the root, and what `--help` costs."""
 
+import errno
+import io
 import json
 import os
 import subprocess
@@ -8,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from cli_world import Root, Run
+
+from daemon.cli.main import app
 
 READING = [
     ("status",),
@@ -121,6 +125,48 @@ def test_help_waits_for_none_of_the_heavy_libraries() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "quarantine" in done.stdout
+
+
+class FullDisk(io.StringIO):
+    """An output that a full disk takes nothing of."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_what_standard_output_refuses_is_an_error_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    with pytest.raises(SystemExit, match="1"):
+        app(["version"])
+    sys.stdout.close()
+    assert capsys.readouterr().err == "medalliond: No space left on device\n"
+
+
+def test_a_closed_standard_output_is_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(SystemExit, match="0"):
+        app(["version"])
+    sys.stdout.close()
+
+
+@pytest.mark.parametrize(
+    "words", [("lineage",), ("undo",), ("quarantine", "show"), ("quarantine", "list", "--file")]
+)
+def test_a_name_may_hold_bytes_that_are_no_text(orders: Root, run: Run, words: tuple[str, ...]) -> None:
+    found = run(*words, "caf\udce9\x1b.csv", orders)
+    assert found.exit_code == (words[-1] != "--file")
+    assert not found.exit_code or r"'caf\xe9\x1b.csv'" in found.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "drain"])
+def test_a_folder_named_by_mistake_is_not_made_a_root(tmp_path: Path, run: Run, command: str) -> None:
+    (tmp_path / "of_mine.txt").touch()
+    found = run(command, "--root", str(tmp_path))
+    assert found.exit_code == 1
+    assert "this is no medalliond root" in found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["of_mine.txt"]
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback(orders: Root) -> None:

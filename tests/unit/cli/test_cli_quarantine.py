@@ -1,10 +1,12 @@
 """`medalliond quarantine`: lists from the ledger, records from their files."""
 
 import json
+from pathlib import Path
 
 import polars as pl
 from cli_world import HOPS, NOW, ORDERS, Root, Run, batch_id, records
 
+from daemon.catalog.requests import RecordId
 from daemon.catalog.transition import Layer, LayerTransitionLog
 
 
@@ -32,9 +34,9 @@ def set_aside(root: Root, name: str, reason: str) -> None:
 def test_the_list_counts_records_by_rule_and_names_files(orders: Root, run: Run) -> None:
     set_aside(orders, "sales/orders/broken.csv", "no reader knows it")
     listed = json.loads(run("quarantine", "list", "--json", orders).stdout)
-    assert [(entry["what"], entry["rule"], entry["rows"]) for entry in listed] == [
-        ("records", "cast", 1),
-        ("file", "unreadable", None),
+    assert [(entry["what"], entry["file"], entry["rule"], entry["rows"]) for entry in listed] == [
+        ("records", "sales/orders/jan.csv", "cast", 1),
+        ("file", "sales/orders/broken.csv", "unreadable", None),
     ]
     assert listed[1]["reason"] == "no reader knows it"
     assert "sales\torders\tfile\t" in run("quarantine", "list", orders).stdout
@@ -93,3 +95,33 @@ def test_records_that_somebody_moved_away_are_missed_with_their_path(orders: Roo
     found = run("quarantine", "show", "sales.orders", orders)
     assert found.exit_code == 1
     assert f"{batch_id(1)}-bronze.parquet" in found.stderr
+
+
+def test_discarded_records_are_neither_listed_nor_shown_nor_exported(
+    root: Root, run: Run, tmp_path: Path
+) -> None:
+    batch = root.claim(ORDERS, "a.csv")
+    root.climb(ORDERS, Layer.STAGED, pl.DataFrame({"x": [1]}), records("a.csv", 1, 2))
+    root.ledger.quarantine.decide(ORDERS, [RecordId(batch, "a.csv", 1, "cast")], "discarded", "", NOW)
+    assert json.loads(run("quarantine", "list", "--json", root).stdout)[0]["rows"] == 1
+    shown = json.loads(run("quarantine", "show", "a.csv", "--json", root).stdout)
+    assert [record["_source_row"] for record in shown["records"]] == [2]
+    assert "more record" not in run("quarantine", "show", "a.csv", root).stdout
+    assert "1 record\n" in run("quarantine", "export", str(tmp_path / "out.csv"), root).stdout
+
+
+def test_a_record_is_named_with_its_file(orders: Root, run: Run) -> None:
+    assert run("quarantine", "discard", "--record", "3", orders).exit_code == 2
+    for act in ("discard", "release"):
+        found = run("quarantine", act, "--file", "jan.csv", "--record", "99", orders)
+        assert found.exit_code == 1
+        assert "nothing that was set aside is meant" in found.stderr
+
+
+def test_an_export_that_cannot_be_written_is_an_error_and_leaves_nothing(
+    orders: Root, run: Run, tmp_path: Path
+) -> None:
+    found = run("quarantine", "export", str(tmp_path / "no" / "out.csv"), orders)
+    assert found.exit_code == 1
+    assert "No such file or directory" in found.stderr
+    assert not (tmp_path / "no").exists()
