@@ -15,7 +15,7 @@ from torture.life import LEFT_FOR_LATER, SETUP
 from torture.warm import Warm
 from torture.world import World
 
-_KILLS = 10
+_KILLS = 25
 """Kills of one root, before it is drained and accounted for."""
 _FILES = 4
 _CALLS = 700
