@@ -1,117 +1,20 @@
 """The ledger alone: claims, promotions, groups, splits, set-asides, and what it refuses."""
 
-import itertools
 import sqlite3
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from ledger_world import KEY, NOW, World, layer_file, transition
 
-from daemon.catalog.contract import Contract
 from daemon.catalog.ledger.committing import StaleSourceError
 from daemon.catalog.ledger.intake import ClaimIntent
 from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.ledger.outcomes import KnownContentError
-from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.ledger.store import IllegalChangeError
 from daemon.catalog.ledger.views import LedgerViews
-from daemon.catalog.promotion import (
-    BatchOutcome,
-    FileOutcome,
-    LayerFile,
-    PromotionItem,
-    PromotionOutcome,
-    PromotionTask,
-    TableKey,
-)
-from daemon.catalog.transition import Layer, LayerTransitionLog
+from daemon.catalog.promotion import BatchOutcome, FileOutcome
+from daemon.catalog.transition import Layer
 from daemon.errors import HaltError
-
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-KEY = TableKey("sales", "orders")
-
-
-@dataclass
-class World:
-    """A ledger and the few words the tests speak to it."""
-
-    ledger: Ledger
-    path: Path
-    ids: Iterator[str] = field(default_factory=lambda: (f"id-{number:04}" for number in itertools.count()))
-
-    def new_id(self) -> str:
-        return next(self.ids)
-
-    def claim(self, *names: str, batch_id: str | None = None) -> str:
-        batch_id = batch_id or self.new_id()
-        self.intend(batch_id, *names)
-        self.ledger.intake.confirm(batch_id, dict.fromkeys(range(len(names)), (10, 1)), self.new_id(), NOW)
-        return batch_id
-
-    def intend(self, batch_id: str, *names: str) -> None:
-        intents = [
-            ClaimIntent(name, f"landing/{name}", f"landing/.claimed/{batch_id}/{name}", 10, 1, number)
-            for number, name in enumerate(names)
-        ]
-        self.ledger.intake.intend(batch_id, KEY, intents, NOW)
-
-    def due(self, target: Layer) -> DuePromotion:
-        due = self.ledger.promotions.due(KEY, target, ())
-        assert due is not None
-        return due
-
-    def climb(self, target: Layer, *, rows: int = 5) -> list[str]:
-        """Commit the oldest due promotion of a hop, every item with `rows` rows."""
-        due = self.due(target)
-        return self.commit(due, *(self.outcome(due, item, rows) for item in due.items))
-
-    def commit(
-        self, due: DuePromotion, *items: BatchOutcome, rewritten: tuple[BatchOutcome, ...] = ()
-    ) -> list[str]:
-        number = self.ledger.promotions.generation(KEY, due.target)
-        task = PromotionTask(self.path, KEY, due.target, due.items, Contract(), 1, number)
-        outcome = PromotionOutcome(items, rewritten, generation=number + bool(rewritten))
-        return self.ledger.outcomes.commit(task, outcome, self.new_id, NOW, NOW).done
-
-    def outcome(self, due: DuePromotion, item: PromotionItem, rows: int) -> BatchOutcome:
-        files = tuple(FileOutcome(file.file_id, f"sha-{file.name}", rows, "staged") for file in item.sources)
-        return BatchOutcome(
-            transition(item.transition_id, item.batch_id, due.target, rows),
-            layer_file(item.batch_id, rows) if rows else None,
-            files,
-        )
-
-
-def layer_file(batch_id: str, rows: int, name: str | None = None) -> LayerFile:
-    return LayerFile(batch_id, name or f"{batch_id}.parquet", rows, 100, "ab" * 32)
-
-
-def transition(transition_id: str, batch_id: str, target: Layer, rows: int) -> LayerTransitionLog:
-    return LayerTransitionLog.model_validate(
-        {
-            "transition_id": transition_id,
-            "batch_id": batch_id,
-            "domain": KEY.domain,
-            "table": KEY.table,
-            "source_layer": target.below,
-            "target_layer": target,
-            "row_count_in": rows,
-            "row_count_out": rows,
-            "started_at": NOW,
-            "completed_at": NOW,
-            "status": "success",
-        }
-    )
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    path = tmp_path / "state.sqlite3"
-    ledger = Ledger.open(path)
-    yield World(ledger, path)
-    ledger.close()
 
 
 def test_a_batch_climbs_from_landing_to_gold_and_its_files_are_then_ingested(world: World) -> None:

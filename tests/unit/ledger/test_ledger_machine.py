@@ -6,13 +6,11 @@ from pathlib import Path
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from test_ledger import KEY, NOW, World, transition
+from ledger_world import KEY, LAYERS, NOW, World, transition
 
 from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.transition import Layer
-
-LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
 
 class LedgerMachine(RuleBasedStateMachine):
