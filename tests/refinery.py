@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -51,15 +51,16 @@ class Refinery:
     """A root in which everything can be done step by step."""
 
     layout: Layout
+    workers: Inline = field(default_factory=Inline)
+    clock: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         for folder in (self.layout.landing, self.layout.data, self.layout.contracts, self.layout.transforms):
             folder.mkdir(parents=True, exist_ok=True)
         self.ledger = Ledger.open(self.layout.ledger)
         self.contracts = ContractStore(self.layout.contracts)
-        self.workers = Inline()
         workers = cast("WorkerPool", self.workers)
-        self.backoff = backoff = Backoff(1.0, 1.0, time.monotonic)
+        self.backoff = backoff = Backoff(1.0, 1.0, self.clock)
         self.lanes = Lanes()
         self.limits = CompactionLimits(min_files=2, max_bytes=1_000_000, min_age=-60)
         self.compactor = Compactor(
@@ -90,8 +91,8 @@ class Refinery:
             grace=timedelta(0),
             incomplete_wait=0,
         )
-        self._rest = RestKeeper(self.ledger, self.layout, self.contracts, policy="move", receipts=True)
-        self._models = ModelRefresher(self.ledger, self.layout, self.contracts, workers, backoff)
+        self.rest = RestKeeper(self.ledger, self.layout, self.contracts, policy="move", receipts=True)
+        self.models = ModelRefresher(self.ledger, self.layout, self.contracts, workers, backoff)
 
     def contract(self, key: TableKey, text: str) -> None:
         path = self.layout.contracts / key.domain / f"{key.table}.yaml"
@@ -133,9 +134,9 @@ class Refinery:
 
     def settle(self, key: TableKey) -> None:
         """Bring settled files to rest, and gold models up to date."""
-        while self._rest.step(key):
+        while self.rest.step(key):
             pass
-        self._models.step()
+        self.models.step()
 
     def compact(self) -> int:
         """Merge what there is to merge; returns how many times something was."""
