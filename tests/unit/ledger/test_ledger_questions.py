@@ -180,7 +180,7 @@ def test_batches_and_their_transitions_are_told_in_their_order(views: LedgerView
 
 
 def test_what_was_set_aside_is_told(views: LedgerViews) -> None:
-    records = QuarantinedRecords(KEY, "b3", Layer.STAGED, "short", 4, QUARANTINE, NOW.isoformat(), 0)
+    records = QuarantinedRecords(KEY, "b3", Layer.STAGED, "short", 4, QUARANTINE, NOW.isoformat(), 0, "c.csv")
     assert views.quarantined() == views.quarantined(KEY) == [records]
     assert views.quarantined(PEOPLE) == []
     assert views.quarantined_by_rule() == {(KEY, "short"): 4}
