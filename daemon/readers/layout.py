@@ -188,19 +188,25 @@ class _Table:
     @cached_property
     def _body(self) -> list[list[str]]:
         """The records that tell what the columns hold: those of the first table, without titles and its first few rows."""
-        whole = [
-            record
-            for record in self._records
-            if len(record.fields) == self._width and len(self._names_in(record)) >= min(2, self._width)
-        ]
-        others = [record for record in whole if record.fields != whole[0].fields]
-        rows: list[Record] = []
-        for record in [*whole[:1], *others] if others else whole:
-            if len(rows) > _BODY_TO_TELL - 1 and record.line > rows[-1].last_line + 1:
-                break
-            rows.append(record)
+        rows = self._first_rows(without_repeats=True)
+        if len(rows) == 1:
+            rows = self._first_rows(without_repeats=False)
         first_few = min(_MOST_HEADER_ROWS, len(rows) // 2) or int(len(self._records) > 1)
         return [row.fields for row in rows[first_few:][:_JUDGED_RECORDS]]
+
+    def _first_rows(self, *, without_repeats: bool) -> list[Record]:
+        """As many rows of the first table as are looked at; those like its first one are left out `without_repeats`."""
+        rows: list[Record] = []
+        for record in self._records:
+            if len(record.fields) != self._width or len(self._names_in(record)) < min(2, self._width):
+                continue
+            if without_repeats and rows and record.fields == rows[0].fields:
+                continue
+            ends = len(rows) >= _BODY_TO_TELL and record.line > rows[-1].last_line + 1
+            if ends or len(rows) >= _MOST_HEADER_ROWS + _JUDGED_RECORDS:
+                break
+            rows.append(record)
+        return rows
 
     @cached_property
     def _in_use(self) -> int:

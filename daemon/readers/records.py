@@ -47,8 +47,14 @@ def split_records(lines: Lines, dialect: Dialect, comment: str = "") -> Iterator
             else:
                 yield Record(parsed, None, line.text, line.number, line.offset, line.number)
         else:
-            fields = line.text.split(dialect.delimiter) if dialect.delimiter else [line.text]
-            yield Record(fields, None, line.text, line.number, line.offset, line.number)
+            yield record_of(line, dialect)
+
+
+def record_of(line: Line, dialect: Dialect) -> Record:
+    """A line without quotes as a record."""
+    text = line.text
+    fields = text.split(dialect.delimiter) if dialect.delimiter else [text]
+    return Record(fields, None, text, line.number, line.offset, line.number)
 
 
 class _OpenQuotes:

@@ -39,9 +39,18 @@ _DIGITS = re.compile(r"\d")
 _BLANKED_LENGTH = 40
 
 
-@lru_cache(maxsize=1 << 14)
+_ALIKE = str.maketrans("123456789", "0" * 9)
+
+
 def shape_of(cell: str) -> str:
     """The name of the cell's shape: `empty`, `number`, `date` …, a code such as `code:A-99`, or `text`."""
+    return _shape_of(
+        cell.translate(_ALIKE)
+    )  # no shape tells one digit from another, so most cells were seen before
+
+
+@lru_cache(maxsize=1 << 14)
+def _shape_of(cell: str) -> str:
     text = cell.strip()
     if not text or text.lower() in _MISSING:
         return EMPTY
@@ -55,7 +64,7 @@ def shape_of(cell: str) -> str:
 
 def column_shape(cells: Sequence[str]) -> str:
     """The shape that nearly all cells of a column share (`text` when there is none, `empty` when all are empty)."""
-    shapes = Counter(shape_of(cell) for cell in cells)
+    shapes = Counter(map(shape_of, cells))
     del shapes[EMPTY]
     if not shapes:
         return EMPTY

@@ -14,7 +14,7 @@ from itertools import groupby
 from daemon.catalog.contract import ReaderOptions
 from daemon.readers.dialect import Dialect
 from daemon.readers.lines import Line, Lines
-from daemon.readers.records import Record, split_records
+from daemon.readers.records import Record, record_of, split_records
 from daemon.readers.shapes import EMPTY, TEXT, shape_of
 
 USUAL = (",", ";", "\t", "|")
@@ -190,6 +190,8 @@ def read_sample(lines: Sequence[Line], options: ReaderOptions) -> SampleReading:
 
 def _without_remarks(lines: list[Line]) -> list[Line]:
     """The lines that do not begin as a few others do that are meant for people."""
+    if not any(line.text.lstrip().startswith(REMARKS) for line in lines):
+        return lines
     for mark in REMARKS:
         others = [line for line in lines if not line.text.lstrip().startswith(mark)]
         if len(lines) / 2 < len(others) < len(lines) or (
@@ -392,6 +394,8 @@ def _single_quotes(lines: Sequence[Line], delimiter: str) -> Iterator[Dialect]:
 
 
 def _reading(lines: Sequence[Line], dialect: Dialect, comment: str) -> SampleReading:
+    if not comment and not (dialect.quote and any(dialect.quote in line.text for line in lines)):
+        return SampleReading(dialect, tuple(record_of(line, dialect) for line in lines))
     records = split_records(Lines(lines), dialect, comment)
     return SampleReading(
         dialect, tuple(record for record in records if record.fields or record.flaw is not None)
