@@ -26,6 +26,9 @@ very repetitive text it is 9 % faster for 3 % more bytes."""
 _GROUP: Final = 1 << 17
 """Rows of a row group. Equal ones cost nothing, and make for few kinds of label columns in `relabel`."""
 
+_READ_AT_ONCE: Final = 1 << 18
+"""Bytes of a file that is hashed from one reading: for a larger one a buffer of that size is worth its making."""
+
 _FAITHFUL: Final = frozenset(
     {
         pl.String,
@@ -61,20 +64,21 @@ class PendingParquet:
         self._statistics = statistics
         self._held: pl.DataFrame | None = None
 
-    def sink(self, lf: pl.LazyFrame, *, hold: bool = False) -> int:
-        """Write `lf` into the temporary file, over an earlier sink's; return its rows.
+    def sink(self, rows: pl.LazyFrame | pl.DataFrame) -> int:
+        """Write `rows` into the temporary file, over an earlier sink's; return how many there are.
 
-        With `hold` the rows are few: they are made in memory and stay there for whoever reads `rows`; else they are
-        streamed. Raises RetryLaterError when the machine is at fault. What the data makes Polars raise passes through,
-        such as an OSError without errno for a damaged compressed source.
+        Those that are in memory, which are few, stay there for whoever reads `rows`; others are streamed. Raises
+        RetryLaterError when the machine is at fault. What the data makes Polars raise passes through, such as an OSError
+        without errno for a damaged compressed source.
         """
-        self._held, count = self._written(self.temporary, lf, hold=hold)
+        self._held, count = self._written(self.temporary, rows)
         return count
 
     def rewrite(self, left: pl.LazyFrame) -> int:
         """Write the file once more, with the rows that are `left` of it and are read from it; return how many."""
-        with temporary_beside(self.final) as again:
-            held, count = self._written(again, left, hold=self._held is not None)
+        with temporary_beside(self.final) as again, self._blaming():
+            rows = left if self._held is None else left.collect(engine="in-memory")
+            held, count = self._written(again, rows)
             again.replace(self.temporary)
         self._held = held
         return count
@@ -88,15 +92,14 @@ class PendingParquet:
             relabel(source, self.temporary, labels, write_parquet)
             return count_rows(self.temporary)
 
-    def _written(self, path: Path, lf: pl.LazyFrame, *, hold: bool) -> tuple[pl.DataFrame | None, int]:
+    def _written(self, path: Path, rows: pl.LazyFrame | pl.DataFrame) -> tuple[pl.DataFrame | None, int]:
         with self._blaming():
-            if not hold:
-                write_parquet(lf, path, statistics=self._statistics)
+            if isinstance(rows, pl.LazyFrame):
+                write_parquet(rows, path, statistics=self._statistics)
                 return None, count_rows(path)
-            held = lf.collect(engine="in-memory")
-            write_parquet(held.lazy(), path, statistics=self._statistics, engine="in-memory")
+            write_parquet(rows.lazy(), path, statistics=self._statistics, engine="in-memory")
         # what may not come back from the file as it is here is read from the file, as it would be later
-        return held if all(kind.base_type() in _FAITHFUL for kind in held.dtypes) else None, held.height
+        return rows if all(kind.base_type() in _FAITHFUL for kind in rows.dtypes) else None, rows.height
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:
@@ -115,9 +118,9 @@ class PendingParquet:
         return pl.scan_parquet(self.temporary if self.temporary.exists() else self.final, glob=False)
 
     @property
-    def content(self) -> Path | pl.LazyFrame:
+    def content(self) -> Path | pl.DataFrame:
         """What the layer above reads once this is published: the rows where they are held, else the file."""
-        return self.final if self._held is None else self._held.lazy()
+        return self.final if self._held is None else self._held
 
     def publish(self, batch_id: str, rows: int) -> LayerFile:
         """Sync, rename and sync the folder; return what the ledger wants to know of the file.
@@ -152,9 +155,16 @@ def write_parquet(
 
 def layer_file(path: Path, batch_id: str, rows: int) -> LayerFile:
     """Return what the ledger knows of a Parquet file of `rows` rows: its name, bytes and SHA-256."""
+    size = path.stat().st_size
+    return LayerFile(batch_id, path.name, rows, size, digest_of(path, size))
+
+
+def digest_of(path: Path, size: int) -> str:
+    """Return the SHA-256 of a file of `size` bytes."""
+    if size <= _READ_AT_ONCE:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return LayerFile(batch_id, path.name, rows, path.stat().st_size, digest)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -14,9 +14,18 @@ from daemon.catalog.contract import BronzeRules, CastRule
 from daemon.errors import ContractError, RejectDataError
 from daemon.lake.parquet import writing
 from daemon.pipeline.casting import Cast, cast_column, learned_cast, target_type
-from daemon.pipeline.provenance import PROVENANCE, labels, update_layer_column
+from daemon.pipeline.provenance import PROVENANCE, labels
 from daemon.pipeline.results import LayerResult, Place
-from daemon.pipeline.writing import OURS, Source, as_quarantine, data_errors, publish, scan, set_records_aside
+from daemon.pipeline.writing import (
+    OURS,
+    Source,
+    as_quarantine,
+    data_errors,
+    publish,
+    scan,
+    set_records_aside,
+    write,
+)
 from daemon.readers.jsontext import decode, staged
 
 RESCUED = "_rescued"
@@ -56,10 +65,8 @@ class BronzeLayer:
             if isinstance(source, Path) and not (place.hold or casts or missing) and renamed is staged:
                 rows = pending.relabel(source, labels(place.layer, ingested_at=place.planned_at))
             else:
-                typed = _typed(renamed, casts, missing)
-                rows = pending.sink(
-                    update_layer_column(typed, place.layer, ingested_at=place.planned_at), hold=place.hold
-                )
+                typed = _typed_at_once(renamed, casts, missing) if place.hold else None
+                rows = write(pending, _typed(renamed, casts, missing) if typed is None else typed, place)
             rejected: Mapping[tuple[str, str], int] = {}
             if rows < rows_in:
                 rejected = set_records_aside(place, _failing(renamed, casts))
@@ -184,6 +191,18 @@ def _values(keys: Sequence[str], text: str) -> list[str | None]:
 
 def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
+
+
+def _typed_at_once(
+    renamed: pl.LazyFrame, casts: Sequence[Cast], missing: Sequence[pl.Expr]
+) -> pl.DataFrame | None:
+    """The rows with all values cast, made in memory; None where a cast gave null, which may be a failure.
+
+    For few rows the tests for failure cost more than the casts.
+    """
+    values = (cast.value.alias(cast.column) for cast in casts)
+    typed = renamed.with_columns(*values, *missing).collect(engine="in-memory")
+    return None if any(typed.get_column(cast.column).null_count() for cast in casts) else typed
 
 
 def _typed(renamed: pl.LazyFrame, casts: Sequence[Cast], missing: Sequence[pl.Expr]) -> pl.LazyFrame:

@@ -13,10 +13,10 @@ from polars.exceptions import PolarsError
 from daemon.errors import ContractError
 from daemon.lake.parquet import writing
 from daemon.pipeline.applying import apply_all, blaming, refuse_made_rows
-from daemon.pipeline.provenance import PROVENANCE, labels, update_layer_column
+from daemon.pipeline.provenance import PROVENANCE, labels
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.transforms import Transform
-from daemon.pipeline.writing import Source, publish, scan
+from daemon.pipeline.writing import Source, publish, scan, write
 
 _SELECT = re.compile(r"\s*SELECT\s+(?!DISTINCT\b)", re.IGNORECASE)
 
@@ -45,14 +45,13 @@ class GoldLayer:
         silver = scan(source)
         what = f"{self._origin}: gold"
         with blaming(silver, self._derived, what, self._folder), writing(place.path) as pending:
-            labelled = update_layer_column(self._derived(silver), place.layer, ingested_at=place.planned_at)
             if self._sql or self._transforms:
-                rows = pending.sink(labelled, hold=place.hold)
+                rows = write(pending, self._derived(silver), place)
                 refuse_made_rows(silver, pending.rows, rows, rows_in, what)
             elif isinstance(source, Path):
                 rows = pending.relabel(source, labels(place.layer, ingested_at=place.planned_at))
             else:
-                rows = pending.sink(labelled, hold=True)
+                rows = write(pending, source, place)
             file = publish(pending, place, rows)
         return LayerResult(
             batch_id=place.batch_id,

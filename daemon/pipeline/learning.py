@@ -78,19 +78,21 @@ _LOOKS = {
 """How a value must look to allow a candidate at all: all candidates of a column of text, before one is tested."""
 
 
-def learn(
-    frame: pl.LazyFrame, known: Mapping[str, Candidates], engine: Engine = "auto"
-) -> dict[str, Candidates]:
+def learn(rows: pl.LazyFrame | pl.DataFrame, known: Mapping[str, Candidates]) -> dict[str, Candidates]:
     """The candidates of every column of staged rows but provenance, in its order.
 
     `known` are those of earlier deliveries: what they rule out is not looked for again, and what they leave is no surprise,
     so that no sample is looked at first. None: no value yet.
-    `engine` is `in-memory` for rows that are there: to start the streaming one costs more than the looks.
     """
-    schema = frame.collect_schema()
+    frame = rows.lazy()
+    # of rows that are there: to start the streaming engine costs more than the looks
+    engine: Engine = "in-memory" if isinstance(rows, pl.DataFrame) else "auto"
+    schema = rows.schema if isinstance(rows, pl.DataFrame) else frame.collect_schema()
     columns = [name for name in schema.names() if name not in PROVENANCE]
     texts = [name for name in columns if schema[name] == pl.String]
-    sample = frame.select(texts).head(_SAMPLE).collect(engine=engine)
+    sample = (
+        rows.head(_SAMPLE) if isinstance(rows, pl.DataFrame) else frame.select(texts).head(_SAMPLE).collect()
+    )
     plausible = {name: _plausible(sample.get_column(name), known.get(name)) for name in texts}
     unseen = [
         name for name in columns if name not in texts or not any(map(_is_value, sample.get_column(name)))

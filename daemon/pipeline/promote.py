@@ -7,8 +7,8 @@ writes lineage.
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
+import polars as pl
 from polars.exceptions import PanicException
 
 from daemon.catalog.columns import Candidates
@@ -30,7 +30,7 @@ from daemon.lake.layout import Layout
 from daemon.pipeline.bronze import BronzeLayer
 from daemon.pipeline.dedup import Published
 from daemon.pipeline.gold import GoldLayer
-from daemon.pipeline.learning import Engine, learn
+from daemon.pipeline.learning import learn
 from daemon.pipeline.models import GoldModel
 from daemon.pipeline.records import Attempt, dropped_sources, layer_source, shown, transition
 from daemon.pipeline.results import LayerResult, Place
@@ -134,8 +134,7 @@ class _Promotion:
         if not self.task.contract.learns:
             return tuple((name, frozenset[str]()) for name, _ in columns)
         known = {name: state.candidates for name, state in self.task.columns.columns.items()}
-        engine: Engine = "auto" if isinstance(content, Path) else "in-memory"
-        return tuple(learn(scan(content), known, engine).items())
+        return tuple(learn(content if isinstance(content, pl.DataFrame) else scan(content), known).items())
 
     def _bronze(self, item: PromotionItem) -> BatchOutcome:
         contract = self.task.contract
@@ -227,7 +226,7 @@ class _Promotion:
         if source.merged:
             return rows_of(folder, source)
         path = folder / source.name
-        return scan(path).collect(engine="in-memory").lazy() if _is_small(source) else path
+        return scan(path).collect(engine="in-memory") if _is_small(source) else path
 
     def _outcome(
         self,

@@ -22,6 +22,7 @@ Text; int64, the record's number in its file from 1; datetime, UTC in microsecon
 UUIDv7; text.
 """
 
+_INSTANT = pl.Datetime("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,15 +39,11 @@ def add_provenance_columns(
     `lf` has any columns but these; `_source_row` numbers its rows from 1.
     """
     numbered = lf.with_row_index(SOURCE_ROW, offset=1).with_columns(
-        pl.lit(source_file).alias(SOURCE_FILE), pl.col(SOURCE_ROW).cast(pl.Int64)
+        pl.lit(source_file).alias(SOURCE_FILE),
+        pl.col(SOURCE_ROW).cast(pl.Int64),
+        pl.lit(batch_id).alias(BATCH_ID),
     )
-    return stamp(numbered, batch_id, layer, ingested_at=ingested_at)
-
-
-def stamp(lf: pl.LazyFrame, batch_id: str, layer: Layer | str, *, ingested_at: datetime) -> pl.LazyFrame:
-    """Complete the provenance of rows that know their file and record already; provenance closes the row."""
-    named = lf.with_columns(pl.lit(batch_id).alias(BATCH_ID))
-    return update_layer_column(named, layer, ingested_at=ingested_at)
+    return update_layer_column(numbered, layer, ingested_at=ingested_at)
 
 
 def update_layer_column(lf: pl.LazyFrame, layer: Layer | str, *, ingested_at: datetime) -> pl.LazyFrame:
@@ -56,13 +53,28 @@ def update_layer_column(lf: pl.LazyFrame, layer: Layer | str, *, ingested_at: da
 
 def labels(layer: Layer | str, *, ingested_at: datetime) -> pl.DataFrame:
     """What `update_layer_column` writes into every row, as one row."""
-    return pl.select(_labels(layer, ingested_at))
+    instant = pl.Series(INGESTED_AT, [_micros(ingested_at)], pl.Int64).cast(_INSTANT)
+    return pl.DataFrame([instant, pl.Series(LAYER, [str(layer)])])
+
+
+def labelled(rows: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """Rows that are in memory, with the one row of `labels` in each and their provenance at the end.
+
+    Without a query, which takes ten times as long for few rows.
+    """
+    columns = {column.name: column for column in rows}
+    columns |= {label.name: label.new_from_index(0, rows.height) for label in labels}
+    own = [column for name, column in columns.items() if name not in PROVENANCE]
+    return pl.DataFrame([*own, *(columns[name] for name in PROVENANCE)])
 
 
 def _labels(layer: Layer | str, ingested_at: datetime) -> list[pl.Expr]:
-    # a number that is cast: Polars makes a series of an aware instant first, which costs as much as writing a small file
-    instant = pl.lit((ingested_at - _EPOCH) // timedelta(microseconds=1), pl.Int64)
     return [
-        instant.cast(pl.Datetime("us", "UTC")).alias(INGESTED_AT),
+        pl.lit(_micros(ingested_at), pl.Int64).cast(_INSTANT).alias(INGESTED_AT),
         pl.lit(str(layer)).alias(LAYER),
     ]
+
+
+def _micros(instant: datetime) -> int:
+    """An instant as a number, to be cast: of an aware one Polars makes a series by a way as dear as a small file."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)

@@ -52,7 +52,7 @@ class LayerResult:
     rows_out: int
     path: Path | None
     file: LayerFile | None
-    content: Path | pl.LazyFrame | None = None
+    content: Path | pl.DataFrame | None = None
     rejected: Mapping[tuple[str, str], int] = field(default_factory=dict)
     quarantine_path: Path | None = None
     rows_deduplicated: int = 0

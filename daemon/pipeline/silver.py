@@ -24,7 +24,7 @@ from daemon.lake.generations import build_next
 from daemon.lake.parquet import PendingParquet, writing
 from daemon.pipeline.applying import apply_all, blaming, refuse_made_rows
 from daemon.pipeline.dedup import Losers, Published, keep_one_per_key, losers, without
-from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW, update_layer_column
+from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW
 from daemon.pipeline.results import LayerResult, Place
 from daemon.pipeline.transforms import Transform
 from daemon.pipeline.writing import (
@@ -35,6 +35,7 @@ from daemon.pipeline.writing import (
     publish,
     scan,
     set_records_aside,
+    write,
 )
 
 _FATE = f"{OURS}fate"
@@ -87,8 +88,7 @@ class SilverLayer:
         with writing(place.path) as pending:
             with blaming(bronze, self._kept, f"{self._origin}: silver", self._folder):
                 judged = self._refined(bronze)
-                valid = update_layer_column(self._valid(judged), place.layer, ingested_at=place.planned_at)
-                rows = self._sink(pending, valid, bronze, rows_in, hold=place.hold)
+                rows = self._sink(pending, self._valid(judged), bronze, rows_in, place)
                 fates = {_KEPT: rows} if rows == rows_in else self._count_fates(judged)
                 self._refuse_failed(judged, fates)
                 rejected = self._set_aside(judged, place) if _sum(fates, "quarantine:") else {}
@@ -111,9 +111,11 @@ class SilverLayer:
         return SilverResult(result, place.generation, rewritten)
 
     def _refined(self, bronze: pl.LazyFrame) -> pl.LazyFrame:
-        """Clean, transform, and say of every row what the checks make of it."""
+        """Clean, transform, and say of every row what the checks make of it, if they may take one away."""
         cleaned = _clean(bronze, self._rules.clean)
         transformed = apply_all(cleaned, self._transforms, self._origin)
+        if not self._judges():
+            return transformed
         fate = pl.lit(_KEPT)
         for check in reversed(self._rules.checks):
             if check.on_failure != "warn":
@@ -144,7 +146,7 @@ class SilverLayer:
         return keep_one_per_key(valid, self._rules.dedup) if self._rules.dedup else valid
 
     def _valid(self, judged: pl.LazyFrame) -> pl.LazyFrame:
-        return (judged.filter(pl.col(_FATE) == _KEPT) if self._judges() else judged).drop(_FATE)
+        return judged.filter(pl.col(_FATE) == _KEPT).drop(_FATE) if self._judges() else judged
 
     def _sink(
         self,
@@ -152,13 +154,12 @@ class SilverLayer:
         valid: pl.LazyFrame,
         bronze: pl.LazyFrame,
         rows_in: int,
-        *,
-        hold: bool,
+        place: Place,
     ) -> int:
         """Write the valid rows, one per key; returns how many."""
         if not self._transforms:
-            return pending.sink(self._one_per_key(valid), hold=hold)
-        rows = pending.sink(valid, hold=hold)
+            return write(pending, self._one_per_key(valid), place)
+        rows = write(pending, valid, place)
         refuse_made_rows(bronze, pending.rows, rows, rows_in, f"{self._origin}: silver.transforms")
         if (
             self._rules.dedup and rows

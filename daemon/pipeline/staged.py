@@ -4,11 +4,10 @@ May add provenance, may not change a value. Records that cannot be read are set 
 with a reason.
 """
 
-import hashlib
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,19 +18,16 @@ from daemon.catalog.names import slug
 from daemon.catalog.promotion import ClaimedFile, FileOutcome, TableKey
 from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
 from daemon.lake.durable import TEMPORARY
-from daemon.lake.parquet import PendingParquet, writing
-from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, stamp
+from daemon.lake.parquet import PendingParquet, digest_of, writing
+from daemon.pipeline.provenance import BATCH_ID, PROVENANCE, SOURCE_FILE
 from daemon.pipeline.results import LayerResult, Place
-from daemon.pipeline.writing import DATA_ERRORS, columns_of, publish, set_records_aside
+from daemon.pipeline.writing import DATA_ERRORS, columns_of, publish, set_records_aside, write
 from daemon.readers import DamagedRecord, Delivery, Refusal, Source, read_delivery
 from daemon.readers.foreign import spoken
 from daemon.readers.headers import column_names
 
 _HELD_BYTES = 8_000_000
 """Bytes of text up to which the rows of a batch are held in memory for the hops above."""
-
-_READ_AT_ONCE = 1 << 18
-"""Bytes of a file that is hashed from one reading: for a larger one a buffer of that size is worth its making."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +103,7 @@ class StagedLayer:
             warnings=[f"{refusal.source}: {refusal.reason}" for refusal in delivery.refused],
         )
         notes = {**delivery.notes, **_empty_notes(outcomes, fresh, delivery)}
-        columns = columns_of(pending.rows) if published else _columns_without_rows(delivery)
+        columns = columns_of(pending.content) if published else _columns_without_rows(delivery)
         return StagedResult(result, outcomes, notes, _spellings(delivery), columns)
 
     def _read(
@@ -160,10 +156,7 @@ def _columns_without_rows(delivery: Delivery) -> tuple[tuple[str, str], ...]:
 
 def _digest(file: ClaimedFile) -> str:
     _refuse_changed(file)
-    if file.size <= _READ_AT_ONCE:
-        return hashlib.sha256(file.path.read_bytes()).hexdigest()
-    with file.path.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    return digest_of(file.path, file.size)
 
 
 def _refuse_changed(file: ClaimedFile) -> None:
@@ -209,18 +202,19 @@ def _sources(files: Sequence[ClaimedFile]) -> list[Source]:
 def _together(delivery: Delivery, place: Place) -> pl.LazyFrame:
     frames = delivery.frames
     rows = frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
-    return stamp(rows, place.batch_id, place.layer, ingested_at=place.planned_at)
+    return rows.with_columns(pl.lit(place.batch_id).alias(BATCH_ID))
 
 
 def _write(delivery: Delivery, pending: PendingParquet, place: Place) -> dict[str, int]:
     """Write what was read; returns the rows by file."""
     hold = place.hold and delivery.size is not None and delivery.size <= _HELD_BYTES
-    rows = pending.sink(_together(delivery, place), hold=hold)
-    counts = (
-        pending.rows.group_by(SOURCE_FILE).len().collect(engine="in-memory" if hold else "auto")
-        if rows
-        else pl.DataFrame()
-    )
+    rows = write(pending, _together(delivery, place), replace(place, hold=hold))
+    if not rows:
+        return {}
+    if isinstance(pending.content, pl.DataFrame):
+        counts = pending.content.get_column(SOURCE_FILE).value_counts()
+    else:
+        counts = pending.rows.group_by(SOURCE_FILE).len().collect()
     return dict(counts.iter_rows())
 
 

@@ -15,14 +15,22 @@ from daemon.errors import RejectDataError, RetryLaterError, gist, is_machine_fau
 from daemon.lake.durable import remove_tree
 from daemon.lake.parquet import PendingParquet
 from daemon.lake.quarantine import write_quarantine
-from daemon.pipeline.provenance import BATCH_ID, PROVENANCE, SOURCE_FILE, SOURCE_ROW
+from daemon.pipeline.provenance import (
+    BATCH_ID,
+    PROVENANCE,
+    SOURCE_FILE,
+    SOURCE_ROW,
+    labelled,
+    labels,
+    update_layer_column,
+)
 from daemon.pipeline.results import Place
 
 DATA_ERRORS = (PolarsError, PanicException, ValueError, ArithmeticError, OSError)
 """What data can make Polars raise. PanicException is a BaseException: `except Exception` would miss it."""
 
-Source = Path | pl.LazyFrame
-"""The rows of the layer below: a layer file, or what is held of it in memory."""
+Source = Path | pl.LazyFrame | pl.DataFrame
+"""The rows of the layer below: a layer file, some of the rows of one, or all of them in memory."""
 
 
 @contextmanager
@@ -96,7 +104,7 @@ def as_quarantine(lf: pl.LazyFrame, rule: pl.Expr, reason: pl.Expr) -> pl.LazyFr
 
 def columns_of(rows: Source) -> tuple[tuple[str, str], ...]:
     """The columns of a layer's rows and their types as text, provenance left out."""
-    schema = scan(rows).collect_schema()
+    schema = rows.schema if isinstance(rows, pl.DataFrame) else scan(rows).collect_schema()
     return tuple((name, str(dtype)) for name, dtype in schema.items() if name not in PROVENANCE)
 
 
@@ -107,5 +115,16 @@ def rows_of(folder: Path, file: LayerFile) -> pl.LazyFrame:
 
 
 def scan(source: Source) -> pl.LazyFrame:
-    """One layer file, lazily; its name is never taken for a pattern. What is a frame already stays one."""
-    return pl.scan_parquet(source, glob=False) if isinstance(source, Path) else source
+    """The rows, lazily; a file's name is never taken for a pattern."""
+    return pl.scan_parquet(source, glob=False) if isinstance(source, Path) else source.lazy()
+
+
+def write(pending: PendingParquet, rows: pl.LazyFrame | pl.DataFrame, place: Place) -> int:
+    """Write rows of the layer below under the labels of `place`; returns how many.
+
+    Few ones are made in memory and stay there.
+    """
+    if place.hold:
+        held = rows.collect(engine="in-memory") if isinstance(rows, pl.LazyFrame) else rows
+        return pending.sink(labelled(held, labels(place.layer, ingested_at=place.planned_at)))
+    return pending.sink(update_layer_column(rows.lazy(), place.layer, ingested_at=place.planned_at))
