@@ -104,6 +104,20 @@ def temporary_beside(final: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
+@contextlib.contextmanager
+def scratch_beside(final: Path) -> Iterator[Path]:
+    """Offer a name beside `final` for a folder of intermediate files, to be made by whoever needs it first.
+
+    The folder is removed when the block ends.
+    """
+    scratch = temporary_name(final, f"{secrets.token_hex(8)}.scratch")
+    try:
+        yield scratch
+    finally:
+        if scratch.exists():
+            remove_tree(scratch)
+
+
 def publish(temporary: Path, final: Path) -> None:
     """Make a finished temporary file the file `final`, over any before it; durable on return."""
     sync_file(temporary)

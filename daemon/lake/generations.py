@@ -6,6 +6,7 @@ over the old one. Links are relative, so that a root can be moved. Called by the
 (publishes) and recovery.
 """
 
+import contextlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -71,9 +72,10 @@ def point_link(layout: Layout, layer: Layer, key: TableKey, number: int) -> bool
     """
     link = layout.layer_link(layer, key)
     folder = layout.generation(layer, key, number)
-    target = Path(os.path.relpath(folder, link.parent))
-    if link.is_symlink() and link.readlink() == target:
-        return False
+    target = f"../../{folder.relative_to(layout.data)}"
+    with contextlib.suppress(OSError):  # no link yet, or a folder in its place
+        if os.readlink(link) == target:  # noqa: PTH115 - as text
+            return False
     make_directories(link.parent)
     # not beside the link: what a crash left there would be one more table to whoever reads data/<layer>/*/*
     with temporary_beside(folder) as temporary:

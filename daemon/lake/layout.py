@@ -31,11 +31,11 @@ class Layout:
 
     def layer_link(self, layer: Layer, key: TableKey) -> Path:
         """Return the symbolic link that readers follow to the published generation of a table's layer."""
-        return self.data / layer / key.domain / key.real.table
+        return self.data.joinpath(layer, key.domain, key.real.table)
 
     def generations(self, layer: Layer, key: TableKey) -> Path:
         """Return the folder of all generations of a layer of a table."""
-        return self.data / ".generations" / layer / key.domain / key.real.table
+        return self.data.joinpath(".generations", layer, key.domain, key.real.table)
 
     def generation(self, layer: Layer, key: TableKey, number: int) -> Path:
         """Return the folder of one generation; numbers begin at 1."""

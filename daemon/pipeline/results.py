@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """Where one batch goes: the file `name` in a generation of a layer, stamped with `planned_at` as `_ingested_at`.
 
@@ -28,7 +29,7 @@ class Place:
     name: str
     hold: bool = False
 
-    @property
+    @cached_property
     def path(self) -> Path:
         """The Parquet file to publish."""
         return self.layout.generation(self.layer, self.key, self.generation) / self.name

@@ -5,10 +5,8 @@ with a reason.
 """
 
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -17,7 +15,7 @@ from daemon.catalog.contract import ReaderOptions
 from daemon.catalog.names import slug
 from daemon.catalog.promotion import ClaimedFile, FileOutcome, TableKey
 from daemon.errors import RejectDataError, RetryLaterError, is_machine_fault
-from daemon.lake.durable import TEMPORARY
+from daemon.lake.durable import scratch_beside
 from daemon.lake.parquet import PendingParquet, digest_of, writing
 from daemon.pipeline.provenance import BATCH_ID, PROVENANCE, SOURCE_FILE
 from daemon.pipeline.results import LayerResult, Place
@@ -117,9 +115,9 @@ class StagedLayer:
         everything = frozenset(file.name for file in files)
         while True:
             try:
-                with tempfile.TemporaryDirectory(suffix=TEMPORARY, dir=place.path.parent) as scratch:
+                with scratch_beside(place.path) as scratch:
                     options = _for_sheet(self._options, files)
-                    delivery = read_delivery(_sources(files), options, Path(scratch), careful)
+                    delivery = read_delivery(_sources(files), options, scratch, careful)
                     if not delivery.frames:
                         return delivery, {}
                     counts = _write(delivery, pending, place)

@@ -7,6 +7,7 @@ import codecs
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import polars as pl
@@ -46,7 +47,7 @@ _BLANK = b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"
 def read_delivery(
     sources: Sequence[Source], options: ReaderOptions, scratch: Path, careful: frozenset[str] = frozenset()
 ) -> Delivery:
-    """Read `sources` as `options` say; intermediate files go to `scratch`, an existing folder the caller removes.
+    """Read `sources` as `options` say; intermediate files go to `scratch`, made if need be, which the caller removes.
 
     Sources named in `careful`, and the members of archives named there, are read record by record. Bad data is never
     raised: it is in `damaged` and `refused`. Raises OSError (or polars' error that `is_machine_fault` knows) for the
@@ -60,10 +61,16 @@ class _DeliveryReader:
 
     def __init__(self, options: ReaderOptions, scratch: Path, careful: frozenset[str]) -> None:
         self._options = options
-        self._scratch = scratch
+        self._folder = scratch
         self._careful = careful
         self._fast = FastScans()
         self._layouts: dict[bytes, Layout] = {}
+
+    @cached_property
+    def _scratch(self) -> Path:
+        """The folder for intermediate files: most files need none."""
+        self._folder.mkdir(0o700, exist_ok=True)
+        return self._folder
 
     def read(self, sources: Sequence[Source]) -> Delivery:
         readings: dict[str, Reading] = {}
