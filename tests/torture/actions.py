@@ -9,12 +9,9 @@ import os
 import re
 import shutil
 import tempfile
-import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, TextIO
 from unittest import mock
@@ -25,110 +22,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from torture.campaign import Plan, Report
+from torture.house import TABLE, House, KilledError, Moments
 from torture.world import column
 
 NAMES = ("a.csv", "b.csv", "c.csv")
-_ACTS = ("rename", "replace", "link", "unlink", "mkdir", "fsync", "rmdir")
-_TABLE = "events"
-
-
-class _KilledError(BaseException):
-    """The process is no more: nothing that would clean up after an error may run."""
-
-
-class _Moments:
-    """Counts what is done to the disk; at a chosen moment the user acts, or the process dies.
-
-    `from_claim`: the first that counts is the rename of the first file that is claimed.
-    """
-
-    def __init__(self, *, from_claim: bool = False) -> None:
-        self.real = {name: getattr(os, name) for name in _ACTS}
-        self.before: Callable[[], None] | None = None
-        self.at = 0
-        self.dead = False
-        self._waits_for_claim = from_claim
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        with mock.patch.dict(vars(os), {name: self._counted(name) for name in _ACTS}):
-            yield
-
-    def _counted(self, name: str) -> Callable[..., object]:
-        def act(*args: object, **options: object) -> object:
-            if name == "rename" and "/.claimed/" in str(args[1]):
-                self._waits_for_claim = False
-            if not self._waits_for_claim:
-                self.moment()
-            return self.real[name](*args, **options)
-
-        return act
-
-    def moment(self) -> None:
-        """One more is about to happen."""
-        if self.dead:
-            raise _KilledError
-        if self.at == 0 and self.before is not None:
-            before, self.before = self.before, None
-            before()
-        self.at -= 1
-
-    def die(self) -> None:
-        self.dead = True
-        raise _KilledError
-
-
-class _House:
-    """The daemon's parts on one root, without threads and processes."""
-
-    def __init__(self, root: Path) -> None:
-        from daemon.lake.layout import Layout
-
-        self.layout = Layout(root)
-        (self.layout.landing / _TABLE).mkdir(parents=True)
-        self.start()
-
-    def start(self) -> None:
-        from refinery import Refinery
-
-        from daemon.catalog.contract import LandingRules
-        from daemon.landing.candidates import Candidates
-        from daemon.landing.claims import Claims
-        from daemon.scheduling.recovery import recover
-
-        self._refinery = Refinery(self.layout)
-        self._refinery.contracts.reload()
-        ledger = self._refinery.ledger
-        self._candidates = Candidates(
-            self.layout.landing,
-            rules=lambda _: LandingRules(),
-            route=lambda _: None,
-            settle=0.0,
-            known=ledger.intake.known,
-            incomplete_wait=0.0,
-        )
-        self._claims = Claims(ledger.intake, self.layout)
-        self._claims.recover(datetime.now(UTC))
-        recover(ledger, self.layout, self._refinery.contracts.models())
-
-    def tick(self) -> None:
-        """Find, claim, carry up and bring to rest what there is."""
-        ledger = self._refinery.ledger
-        self._claims.give_back_forgotten()
-        self._candidates.sweep(time.monotonic())
-        for key, ready in list(self._candidates.ready.items()):
-            files = list(ready.values())
-            for file in files:
-                self._candidates.taken(key, file.path)
-            self._claims.claim(key, files, datetime.now(UTC))
-        self._refinery.backoff.release("machine")
-        for key in {key for key, _ in ledger.promotions.due_hops()}:
-            self._refinery.climb(key)
-        for key in ledger.rest.tables():
-            self._refinery.settle(key)
-
-    def stop(self) -> None:
-        self._refinery.close()
 
 
 class Story(RuleBasedStateMachine):
@@ -140,8 +37,8 @@ class Story(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(dir=self.work))
-        self.house = _House(self.folder / "root")
-        self.landing = self.house.layout.landing / _TABLE
+        self.house = House(self.folder / "root")
+        self.landing = self.house.layout.landing / TABLE
         self.owed: set[str] = set()  # tokens that must come out once
         self.may: set[str] = set()  # tokens that were taken away by the user: once, or not at all
         self.shared: set[str] = set()  # tokens that stand in more than one file
@@ -230,28 +127,28 @@ class Story(RuleBasedStateMachine):
 
     @rule(action=actions, name=names, to=names, at=st.integers(0, 40))
     def user_in_a_tick(self, action: str, name: str, to: str, at: int) -> None:
-        moments = _Moments()
+        moments = Moments()
 
         self._meddled(moments, lambda: self._interfere(moments, action, name, to), at)
 
-    def _interfere(self, moments: _Moments, action: str, name: str, to: str) -> None:
+    def _interfere(self, moments: Moments, action: str, name: str, to: str) -> None:
         with mock.patch.dict(vars(os), moments.real):
             self.act(action, name, to)
 
     @rule(at=st.integers(0, 120))
     def killed_in_a_tick(self, at: int) -> None:
-        self._killed(_Moments(), at)
+        self._killed(Moments(), at)
 
     @rule(name=names, at=st.integers(1, 5))
     def killed_right_after_a_claim(self, name: str, at: int) -> None:
         self.put(name)
-        self._killed(_Moments(from_claim=True), at)
+        self._killed(Moments(from_claim=True), at)
 
     @rule(name=names, then=st.sampled_from(("nothing", "another file", "killed")))
     def opened_just_before_a_claim(self, name: str, then: str) -> None:
         """Too late to be seen by the look before; and what may happen as soon as the file is claimed."""
         self.put(name)
-        moments = _Moments(from_claim=True)
+        moments = Moments(from_claim=True)
 
         def opened() -> None:
             self._interfere(moments, "write", name, name)
@@ -267,7 +164,7 @@ class Story(RuleBasedStateMachine):
         self.house.stop()
         self.house.start()
 
-    def _killed(self, moments: _Moments, at: int) -> None:
+    def _killed(self, moments: Moments, at: int) -> None:
         self._meddled(moments, moments.die, at)
         self.house.stop()
         self.house.start()
@@ -276,18 +173,18 @@ class Story(RuleBasedStateMachine):
     @rule(at=st.integers(0, 30))
     def killed_in_recovery(self, at: int) -> None:
         self.house.stop()
-        moments = _Moments()
+        moments = Moments()
         moments.before, moments.at = moments.die, at
         with moments.watched():
             try:
                 self.house.start()
-            except _KilledError:
+            except KilledError:
                 self.report.planned += 1
                 self.report.fired += 1
         self.house.stop()
         self.house.start()
 
-    def _meddled(self, moments: _Moments, what: Callable[[], None], at: int) -> None:
+    def _meddled(self, moments: Moments, what: Callable[[], None], at: int) -> None:
         """A tick with a fault in it; where the tick is shorter than that, the fault comes after it."""
         moments.before, moments.at = what, at
         self.report.planned += 1
@@ -297,7 +194,7 @@ class Story(RuleBasedStateMachine):
                 if moments.before is not None:
                     moments.at = 0
                     moments.moment()
-            except (_KilledError, FileNotFoundError):  # a file went from under the daemon: it tries again
+            except (KilledError, FileNotFoundError):  # a file went from under the daemon: it tries again
                 pass
         self.report.fired += moments.before is None
 
@@ -307,7 +204,7 @@ class Story(RuleBasedStateMachine):
         for _ in range(3):
             self.house.tick()
         root = self.house.layout.root
-        found = Counter(column(f"{root}/data/gold/main/{_TABLE}/*.parquet", "id"))
+        found = Counter(column(f"{root}/data/gold/main/{TABLE}/*.parquet", "id"))
         self.house.stop()
         lost = [token for token in self.owed if found[token] == 0]
         doubled = [token for token, times in found.items() if times > 1]

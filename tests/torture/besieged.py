@@ -85,13 +85,13 @@ def besiege(plan: Plan, report: Report) -> None:
 
 def _files(plan: Plan) -> dict[str, bytes]:
     """What is sent, by its path in landing; each bomb to a table of its own, as they end workers."""
-    from torture import mutations
+    from torture import mutations, seeds
     from torture.bombs import bombs
 
     chance = random.Random(plan.seed)
     files: dict[str, bytes] = {}
     for number in range(3 if plan.breakage else min(max(plan.n // 25, 20), 400)):
-        seed = mutations.a_seed(chance.choice(mutations.KINDS), chance)
+        seed = seeds.a_seed(chance.choice(seeds.KINDS), chance)
         files[f"sample/{number:04}{seed.suffix}"] = mutations.damage(seed.content, chance) or b"x"
     needed = None if plan.breakage is None else _NEEDED[plan.breakage]
     for number, (name, make) in enumerate(bombs(large=plan.n >= _LARGE).items()):

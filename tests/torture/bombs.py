@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from torture.mutations import Table, xlsx_parts, zipped
+from torture.seeds import Table, xlsx_parts, zipped
 
 SECRET = "KFEEDFACE00"  # noqa: S105 - a token as every record has one
 """The token of records outside landing: seen anywhere in the root, a link was followed."""

@@ -6,6 +6,7 @@ workers are spawned and import their parent's main module, so the breakage is ap
 A campaign that does not catch the builds it names has no teeth.
 """
 
+import inspect
 import itertools
 import os
 import stat
@@ -268,33 +269,9 @@ def _sync_only(*, regular: bool) -> None:
 
 
 BREAKAGES: dict[str, Callable[[], None]] = {
-    breakage.__name__: breakage
-    for breakage in (
-        no_directory_sync,
-        no_file_sync,
-        ledger_not_synced,
-        ledger_before_data,
-        at_rest_before_it_is_moved,
-        syncs_again,
-        condemns_what_the_machine_did,
-        floor_ignored,
-        clock_not_followed,
-        ids_by_the_clock_alone,
-        leaks_descriptors,
-        wal_never_folded,
-        no_memory_limit,
-        follows_links,
-        panics_unexplained,
-        no_sweep,
-        overflow_ignored,
-        canary_not_waited_for,
-        blindness_forgotten,
-        lock_not_taken,
-        lease_not_asked,
-        handler_fails,
-        no_hints,
-        silent_kernel,
-    )
+    name: thing
+    for name, thing in list(vars().items())
+    if inspect.isfunction(thing) and not name.startswith("_")
 }
 """By name. The docstring of each says what promise it removes."""
 

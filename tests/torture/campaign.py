@@ -36,10 +36,14 @@ class Report:
     figures: dict[str, str] = field(default_factory=dict)
 
     @property
+    def broken(self) -> bool:
+        """Whether a promise was broken."""
+        return bool(self.lost or self.doubled or self.hands or self.findings)
+
+    @property
     def kept(self) -> bool:
         """Whether every promise was kept, and every planned fault did fire."""
-        clean = not (self.lost or self.doubled or self.hands or self.findings)
-        return clean and self.planned == self.fired > 0
+        return not self.broken and self.planned == self.fired > 0
 
     def add(self, part: "Report") -> None:
         """Take in what a part of the run found; figures are for the caller to put together."""
@@ -50,6 +54,25 @@ class Report:
         self.doubled += part.doubled
         self.hands += part.hands
         self.findings += part.findings
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the records of one root that was harmed, by name where it is not as it should be."""
+
+    records: int = 0
+    lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    hands: int = 0
+    findings: list[str] = field(default_factory=list)
+
+    def add_to(self, report: Report) -> None:
+        """Count this root in."""
+        report.records_in += self.records
+        report.lost += len(self.lost)
+        report.doubled += len(self.doubled)
+        report.hands += self.hands
+        report.findings += self.findings
 
 
 @dataclass(frozen=True, slots=True)

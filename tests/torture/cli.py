@@ -5,6 +5,8 @@ import random
 import shutil
 import tempfile
 import time
+import traceback
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -78,7 +80,7 @@ def run_one(
         )
     else:
         console.print(_table([(campaign, teeth, seed, seconds, report)]))
-        _print_findings(report)
+        _print_findings(report.findings)
     raise typer.Exit(int(not report.kept))
 
 
@@ -120,20 +122,22 @@ def short(
         if breakage and time.monotonic() > until:
             console.print(f"{campaign.name} {breakage}: not tried, for lack of time")
             continue
-        report, seconds = _run(campaign, n, seed, breakage)
-        if report.fired < report.planned and not _is_broken(report):
-            report, seconds = _run(campaign, n, seed, breakage)  # a fault that does not fire tells nothing
-        done.append((campaign, breakage, seed, seconds, report))
-        if not (_is_broken(report) if breakage else report.kept):
+        try:
+            report, seconds = _run(campaign, n, seed, breakage)
+            if report.fired < report.planned and not report.broken:
+                report, seconds = _run(
+                    campaign, n, seed, breakage
+                )  # a fault that does not fire tells nothing
+        except Exception:  # noqa: BLE001 - it tells nothing of any build, and the others have to run all the same
             held = False
-            console.print(f"[bold red]{campaign.name} {breakage or ''}: does not hold")
-            _print_findings(report)
+            _print_failure(campaign, breakage, [traceback.format_exc()])
+            continue
+        done.append((campaign, breakage, seed, seconds, report))
+        if not (report.broken if breakage else report.kept):
+            held = False
+            _print_failure(campaign, breakage, report.findings)
     console.print(_table(done))
     raise typer.Exit(int(not held))
-
-
-def _is_broken(report: Report) -> bool:
-    return bool(report.lost or report.doubled or report.hands or report.findings)
 
 
 def _run(campaign: Campaign, n: int, seed: int, breakage: str | None) -> tuple[Report, float]:
@@ -177,6 +181,11 @@ def _table(runs: list[tuple[Campaign, str | None, int, float, Report]]) -> Table
     return table
 
 
-def _print_findings(report: Report) -> None:
-    for finding in report.findings[:20]:
+def _print_failure(campaign: Campaign, breakage: str | None, findings: Sequence[str]) -> None:
+    console.print(f"[bold red]{campaign.name} {breakage or ''}: does not hold")
+    _print_findings(findings)
+
+
+def _print_findings(findings: Sequence[str]) -> None:
+    for finding in findings[:20]:
         console.print(f"- {finding}", markup=False)

@@ -226,16 +226,7 @@ def _step_alive(world: TimedWorld, kind: str, number: int, report: Report) -> No
 
 def _settle(world: TimedWorld, report: Report) -> None:
     """Account for everything, and look whether what came later sorts later."""
-    drained = world.run("drain")
-    if drained.returncode != 0:
-        report.hands += 1
-        report.findings.append(
-            f"drain after the steps ended with {drained.returncode}: {drained.stdout[-800:]}"
-        )
-    account = world.account()
-    report.records_in = account.records_in
-    report.lost, report.doubled = len(account.lost), len(account.doubled)
-    report.findings += account.findings
+    world.settle(report, "the steps")
     with closing(sqlite3.connect(world.root / "catalog/state.sqlite3")) as ledger:
         batches = [row[0] for row in ledger.execute("SELECT batch_id FROM files ORDER BY file_id")]
         hops = ledger.execute("SELECT batch_id, transition_id, target_layer FROM transitions").fetchall()

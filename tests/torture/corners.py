@@ -3,24 +3,10 @@
 import errno
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
-from torture.life import (
-    LEFT_FOR_LATER,
-    MEANWHILE_IS,
-    SETUP,
-    Scene,
-    ask,
-    deliver,
-    drop,
-    events,
-    expect,
-    file_ids,
-    looked_up,
-    orders,
-    stopping,
-)
+from torture.life import LEFT_FOR_LATER, MEANWHILE_IS, SETUP, Scene, expect, stopping
+from torture.scenes import ask, deliver, drop, events, file_ids, looked_up, orders
 from torture.shim import Action, Calls, Fault, Roles
 from torture.warm import Warm
 
@@ -215,15 +201,6 @@ def _is_merged(root: Path) -> bool:
     return bool(looked_up(root, "SELECT 1 FROM layer_files WHERE merged = 1 AND layer = 'gold'"))
 
 
-def _write() -> None:
-    """Somebody opens the file that is about to be claimed, and writes to it for a while."""
-    import threading
-
-    path = Path(os.environ["TORTURE_ROOT"]) / "landing/events/0.csv"
-    file = path.open("ab")
-    threading.Timer(0.3, file.close).start()
-
-
 def _forgotten(warm: Warm, root: Path) -> None:
     """A file lies where a claim that was given up would have put it: landing was not mounted meanwhile."""
     _alone(warm, root)
@@ -233,56 +210,6 @@ def _forgotten(warm: Warm, root: Path) -> None:
     claimed.parent.mkdir(exist_ok=True)
     (root / "landing/events/.taken").rename(claimed)
 
-
-def _take_away() -> None:
-    """Somebody takes the file away that is about to be claimed."""
-    path = Path(os.environ["TORTURE_ROOT"]) / "landing/events/0.csv"
-    path.rename(path.parent / ".taken")
-
-
-def _write_on() -> None:
-    """Somebody writes on in a file that was just claimed."""
-    (path,) = (Path(os.environ["TORTURE_ROOT"]) / "landing/.claimed").glob("*/*-0.csv")
-    with path.open("a") as file:
-        file.write("T0-late,00099,written late\n")
-
-
-def _swap() -> None:
-    """Somebody puts a link in the place of the file that is about to be claimed."""
-    path = Path(os.environ["TORTURE_ROOT"]) / "landing/events/0.csv"
-    path.rename(path.parent / ".swapped")
-    path.symlink_to(".swapped")
-
-
-def _tidy() -> None:
-    """Somebody removes the folder of claimed files."""
-    (Path(os.environ["TORTURE_ROOT"]) / "landing/.claimed").rmdir()
-
-
-def _refuse() -> None:
-    """The disk refuses what is about to be done."""
-    raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-
-def _overtake() -> None:
-    """A promotion was faster, and the file is gone that is about to be linked."""
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-
-
-_CLAIMING = "before landing.claims:_take:rename#1"
-MEANWHILE: dict[str, tuple[str, Callable[[], None]]] = {
-    "write": (_CLAIMING, _write),
-    "swap": (_CLAIMING, _swap),
-    "take away": (_CLAIMING, _take_away),
-    "write on": ("after catalog.ledger.intake:IntakeLedger.confirm:transaction#1", _write_on),
-    "tidy": ("before catalog.ledger.intake:IntakeLedger.intend:transaction#1", _tidy),
-    "refuse folder": ("before lake.durable:make_directory:sync_directory#1", _refuse),
-    "refuse claim": ("before landing.claims:Claims._confirm:sync_directory#1", _refuse),
-    "refuse archive": ("before lake.archive:_make_durable:sync_directory#1", _refuse),
-    "refuse receipt": ("before lake.receipts:_write:rename#1", _refuse),
-    "overtake": ("before lake.generations:build_next:link#2", _overtake),
-}
-"""What people and disks do at the very moment of a point, and the point; called by points.py."""
 
 _LINKS_REFUSED = Fault(Action.FAIL, 1, 1, errno.EXDEV, Calls.LINK)
 _NO_LINKS = Fault(Action.FAIL, 1, 1_000_000, errno.EPERM, Calls.LINK)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from torture import shim
-from torture.campaign import Campaign, Plan, Report
+from torture.campaign import Campaign, Outcome, Plan, Report
 from torture.lanes import Lane, Lanes
 from torture.life import LEFT_FOR_LATER, SETUP
 from torture.warm import Warm
@@ -29,15 +29,11 @@ _LIFE = 5.0
 
 @dataclass(slots=True)
 class Cut:
-    """What came of one root: kills, those that came within the time of a recovery, and the account."""
+    """One root: its kills, those of them that came within the time of a recovery, and what came of it."""
 
     kills: int = 0
     in_recovery: int = 0
-    records: int = 0
-    lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    hands: int = 0
-    findings: list[str] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=Outcome)
 
 
 def run(plan: Plan) -> Report:
@@ -48,11 +44,7 @@ def run(plan: Plan) -> Report:
     report = Report(planned=len(cuts) * min(_KILLS, plan.n))
     for cut in cuts:
         report.fired += cut.kills
-        report.records_in += cut.records
-        report.lost += len(cut.lost)
-        report.doubled += len(cut.doubled)
-        report.hands += cut.hands
-        report.findings += cut.findings
+        cut.outcome.add_to(report)
     report.figures["roots"] = f"{len(cuts):,}"
     report.figures["during recovery"] = f"{sum(cut.in_recovery for cut in cuts):,}"
     return report
@@ -74,15 +66,13 @@ def _live(lane: Lane, seed: int, kills: int, plan: Plan) -> Cut:
         cut.in_recovery += target <= _CALLS // 10
     status = lane.warm.run(world.root, ["drain"], setup=setup)
     what = f"root of seed {seed} after {kills} kills"
+    cut.outcome = outcome = world.account()
+    outcome.findings = [f"{what}: {finding}" for finding in outcome.findings]
+    if outcome.lost or outcome.doubled:
+        outcome.findings.append(f"{what}: lost {outcome.lost[:3]}, doubled {outcome.doubled[:3]}")
     if status != 0:
-        cut.hands += 1
-        cut.findings.append(f"{what}: drain ended with {status}: {lane.warm.log.read_text()[-1000:]}")
-    account = world.account()
-    cut.records = account.records_in
-    cut.lost, cut.doubled = account.lost, account.doubled
-    cut.findings += [f"{what}: {finding}" for finding in account.findings]
-    if cut.lost or cut.doubled:
-        cut.findings.append(f"{what}: lost {cut.lost[:3]}, doubled {cut.doubled[:3]}")
+        outcome.hands = 1
+        outcome.findings.append(f"{what}: drain ended with {status}: {lane.warm.log.read_text()[-1000:]}")
     return cut
 
 

@@ -68,7 +68,7 @@ def _names(plan: Plan, report: Report, world: World) -> None:
     sent = [first, *(first + 1_000 + number for number in range(count))]
     sent += [first + 100_001 + 2 * number for number in range(count)]
     world.dropped |= dict.fromkeys(sent, _ROWS)
-    _drain(world, report)
+    world.drain(report, "many names")
     archived = world.root / "data/archive/main/events"
     report.planned += 3 * count - 1
     report.fired += len(list(archived.glob("*/duplicates/copy-*.csv")))
@@ -126,13 +126,6 @@ def _slow_writers(world: World, first: int, count: int, chance: random.Random) -
     return left
 
 
-def _drain(world: World, report: Report) -> None:
-    drained = world.run("drain")
-    if drained.returncode != 0:
-        report.hands += 1
-        report.findings.append(f"drain ended with {drained.returncode}: {drained.stdout[-500:]}")
-
-
 def _account(world: World, report: Report) -> None:
     """Every record once in gold or set aside, whatever lies among the duplicates."""
     found = Counter(_tokens(world.root))
@@ -164,7 +157,7 @@ def run(plan: Plan) -> Report:
             _starts(plan, report, world)
         if plan.breakage != "lock_not_taken":
             _names(plan, report, world)
-        _drain(world, report)
+        world.drain(report, "the crowd")
         _account(world, report)
     if plan.breakage in (None, "claims_forgotten"):
         actions.play(plan, report, plan.n // 2)

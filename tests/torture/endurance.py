@@ -64,16 +64,7 @@ def run(plan: Plan) -> Report:
         report.hands += 1
         report.findings.append(f"the daemon ended with {daemon.returncode}: {log.read_text()[-1000:]}")
     _judge(samples, report)
-    drained = world.run("drain", timeout=600)
-    if drained.returncode != 0:
-        report.hands += 1
-        report.findings.append(
-            f"drain after the load ended with {drained.returncode}: {drained.stdout[-800:]}"
-        )
-    account = world.account()
-    report.records_in = account.records_in
-    report.lost, report.doubled = len(account.lost), len(account.doubled)
-    report.findings += account.findings
+    world.settle(report, "the load")
     report.figures["files"] = f"{len(world.dropped):,}"
     return report
 

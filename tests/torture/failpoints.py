@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torture import points, shim
-from torture.campaign import Campaign, Plan, Report
+from torture.campaign import Campaign, Outcome, Plan, Report
 from torture.corners import CORNERS
 from torture.lanes import Lane, Lanes
-from torture.life import LEFT_FOR_LATER, SCENES, SETUP, Life, Outcome
+from torture.life import LEFT_FOR_LATER, SETUP, Life
+from torture.scenes import SCENES
 
 _PREPARE = "torture.points:install"
 

@@ -136,7 +136,7 @@ def _run(plan: Plan) -> Report:
                 share /= 2  # there was room enough: again, with less
         if not report.findings:
             _floor(world, report)
-        _settle(world, report)
+        world.settle(report, "the full disks")
     finally:
         for image in reversed(world.images.values()):
             image.close()
@@ -216,17 +216,6 @@ def _wait(true: Callable[[], bool]) -> bool:
             return True
         time.sleep(0.05)
     return False
-
-
-def _settle(world: CrampedWorld, report: Report) -> None:
-    drained = world.run("drain")
-    if drained.returncode != 0:
-        report.hands += 1
-        report.findings.append(f"drain ended with {drained.returncode}: {drained.stdout[-800:]}")
-    account = world.account()
-    report.records_in = account.records_in
-    report.lost, report.doubled = len(account.lost), len(account.doubled)
-    report.findings += account.findings
 
 
 CAMPAIGN = Campaign(

@@ -84,7 +84,7 @@ class _Group:
     """Damaged copies of one seed, promoted together."""
 
     def __init__(self, task: Task, number: int, tally: Tally) -> None:
-        from torture import mutations
+        from torture import mutations, seeds
 
         self._task = task
         self._tally = tally
@@ -92,11 +92,11 @@ class _Group:
         chance = random.Random(f"{task.seed}-{task.kind}-{'' if task.whole else number}")
         if task.found and number % 2 and not task.whole:
             path = chance.choice(task.found)
-            empty = mutations.Table((), ())
-            self._seed = mutations.Seed("found", path.suffix, empty, path.read_bytes())
+            empty = seeds.Table((), ())
+            self._seed = seeds.Seed("found", path.suffix, empty, path.read_bytes())
             self._name += f" ({path.name})"
         else:
-            self._seed = mutations.a_seed(task.kind, chance)
+            self._seed = seeds.a_seed(task.kind, chance)
         content = self._seed.content
         if task.whole:
             start = number * GROUP + 1

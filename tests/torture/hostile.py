@@ -40,7 +40,7 @@ def run(plan: Plan) -> Report:
 
 
 def _tasks(plan: Plan, folder: Path) -> Iterator[Task]:
-    from torture.mutations import found_seeds
+    from torture.seeds import found_seeds
 
     found = found_seeds(os.environ.get("TORTURE_SEEDS"))
     for kind, share in _SHARES.items():

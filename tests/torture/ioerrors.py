@@ -8,9 +8,10 @@ from itertools import islice, zip_longest
 from pathlib import PurePath
 
 from torture import shim
-from torture.campaign import Campaign, Plan, Report
+from torture.campaign import Campaign, Outcome, Plan, Report
 from torture.lanes import Lane, Lanes
-from torture.life import LEFT_FOR_LATER, SCENES, SETUP, Life, Outcome, expect
+from torture.life import LEFT_FOR_LATER, SETUP, Life
+from torture.scenes import calm_lives
 from torture.shim import Action, Call, Calls, Fault
 
 _FULL = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
@@ -66,8 +67,7 @@ def run(plan: Plan) -> Report:
     """Refuse calls in `n` runs, spread over all kinds, errors and calls; drain without faults; judge."""
     chance = random.Random(plan.seed)
     with Lanes(plan.work) as lanes:
-        lives = lanes.spread(lambda lane, scene: Life.prepare(scene, lane.warm, plan.work, lane.root), SCENES)
-        refusals = list(_refusals(lanes, lives))
+        refusals = list(_refusals(calm_lives(lanes, plan)))
         chosen = list(islice(_in_turn(chance.sample(refusals, len(refusals))), plan.n))
         done = lanes.spread(lambda lane, refusal: _refuse(lane, refusal, plan), chosen)
     report = Report(planned=len(done), figures={"possible": f"{len(refusals):,}"})
@@ -79,15 +79,9 @@ def run(plan: Plan) -> Report:
     return report
 
 
-def _refusals(lanes: Lanes, lives: Iterable[Life]) -> Iterator[Refusal]:
+def _refusals(lives: Iterable[tuple[Life, list[Call]]]) -> Iterator[Refusal]:
     """Every call of a calm run, with every error it may meet. One error in four lasts."""
-
-    def calls(lane: Lane, life: Life) -> list[Call]:
-        expect(lane.warm.run(life.begin(lane.root), ["drain"], setup=SETUP), lane.warm)
-        return lane.warm.shim.calls()
-
-    lives = list(lives)
-    for life, made in zip(lives, lanes.spread(calls, lives), strict=True):
+    for life, made in lives:
         for kind, errors in ERRORS.items():
             for number, call in enumerate((call for call in made if call.kind is kind), 1):
                 for error in errors:

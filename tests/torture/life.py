@@ -1,28 +1,22 @@
-"""Small roots in four situations, what a daemon makes of each when nobody harms it, and the comparison with what it made.
+"""Scenes that are lived through: what a daemon makes of a small root when nobody harms it, held against what it made.
 
-Each scene is a root as it stands before a run of `drain`, in which every kind of durable step happens somewhere: a ledger
-is made, files are claimed, set aside, found to be duplicates, replaced and undone, newer rows take older ones' places, a
-model is made anew, generations go, and a crash is recovered from.
+The scenes themselves are in `scenes` and `corners`.
 """
 
 import os
-import random
 import re
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from torture.campaign import Report
-from torture.shim import NO_FAULT, Action, Calls, Fault
+from torture.campaign import Outcome
+from torture.shim import NO_FAULT, Fault
 from torture.warm import Warm
 
 SETUP = {
@@ -71,7 +65,7 @@ model:
 class Scene:
     """A root before a run, how it was made, and the run: a command, a fault that belongs to it, more of its environment.
 
-    `meanwhile`: what else happens in it (a name of `corners.MEANWHILE`). `failing`: something is left that fails, by
+    `meanwhile`: what else happens in it (a name of `meanwhile.MEANWHILE`). `failing`: something is left that fails, by
     itself, so that a drain says 3. `until`: when a `run` is asked to stop.
     """
 
@@ -83,25 +77,6 @@ class Scene:
     meanwhile: str = ""
     failing: bool = False
     until: Callable[[Path], bool] | None = None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What one harmed run came to, held against the calm one."""
-
-    records: int = 0
-    lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    hands: int = 0
-    findings: list[str] = field(default_factory=list)
-
-    def add_to(self, report: Report) -> None:
-        """Count this run in."""
-        report.records_in += self.records
-        report.lost += len(self.lost)
-        report.doubled += len(self.doubled)
-        report.hands += self.hands
-        report.findings += self.findings
 
 
 @dataclass(slots=True)
@@ -239,113 +214,3 @@ def _problems(root: Path) -> list[str]:
     for folder in ("data", "catalog", "landing"):
         problems += [f"left over: {path.relative_to(root)}" for path in (root / folder).rglob("*.tmp")]
     return problems
-
-
-def orders(number: int) -> str:
-    """Twenty orders; some do not cast, fail a check or are dropped; most are newer versions of earlier ones."""
-    chance = random.Random(number)
-    lines = ["id,key,version,amount"]
-    for row in range(20):
-        amount = chance.choice(
-            ["abc", "-1.00", *(f"{chance.randrange(1, 99999) / 100:.2f}" for _ in range(8))]
-        )
-        lines.append(f"T{number}-{row},k{chance.randrange(15)},{number * 100 + row},{amount}")
-    return "\n".join(lines) + "\n"
-
-
-def events(number: int) -> str:
-    """Ten events, of which one has a field too few."""
-    lines = ["id,code,text", *(f"T{number}-{row},{row:05},event {row} of {number}" for row in range(10))]
-    lines[5] = f"T{number}-short"
-    return "\n".join(lines) + "\n"
-
-
-def drop(root: Path, name: str, content: str | bytes) -> None:
-    """Put a file into landing by rename, as a careful sender does."""
-    path = root / "landing" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = root / "dropping"
-    beside.write_bytes(content.encode() if isinstance(content, str) else content)
-    beside.rename(path)
-
-
-def deliver(warm: Warm, root: Path, *numbers: int) -> None:
-    """Carry orders to gold, one delivery after the other."""
-    for number in numbers:
-        drop(root, f"sales/orders/{number}.csv", orders(number))
-        expect(warm.run(root, ["drain"], setup=SETUP), warm)
-
-
-def _birth(_: Warm, root: Path) -> None:
-    """Nothing was ever done here."""
-    drop(root, "events/0.csv", events(0))
-    drop(root, "kept/0.csv", "id,code\nT0,1\n")
-
-
-def _arrival(warm: Warm, root: Path) -> None:
-    """New deliveries for tables that have some: good, double, broken, with newer rows for older keys."""
-    drop(root, "events/0.csv", events(0))
-    drop(root, "sales/orders/1.csv", orders(1))
-    expect(warm.run(root, ["drain"], setup=SETUP), warm)
-    drop(root, "events/2.csv", events(2))
-    drop(root, "events/double.csv", events(0))
-    drop(root, "events/broken.xlsx", b"PK\x03\x04" + bytes(range(256)))
-    drop(root, "sales/orders/3.csv", orders(3))
-
-
-def _changes(warm: Warm, root: Path) -> None:
-    """A delivery is undone, another replaced, a third deleted once it is in gold; models follow."""
-    drop(root, "sales/orders/1.csv", orders(1))
-    drop(root, "prices/prices.csv", "id,price\na,1\nb,2\n")
-    expect(warm.run(root, ["drain"], setup=SETUP), warm)
-    drop(root, "sales/orders/3.csv", orders(3))
-    expect(warm.run(root, ["drain"], setup=SETUP), warm)
-    ask(root, "undo", files=file_ids(root, "1.csv"))
-    drop(root, "prices/prices.csv", "id,price\na,3\nc,4\n")
-    drop(root, "gone/0.csv", "id,code\nT0,1\n")
-
-
-def _recovery(warm: Warm, root: Path) -> None:
-    """A daemon was killed as it was about to publish a rewritten silver file."""
-    _arrival(warm, root)
-    status = warm.run(root, ["drain"], setup=SETUP, fault=Fault(Action.KILL_DAEMON, 9, calls=Calls.RENAME))
-    if status != -9:
-        raise AssertionError(f"the kill that recovery starts from did not fire: {status}")
-
-
-def ask(root: Path, act: str, table: str = "orders", **what: Any) -> None:
-    """Ask for something to be done to a table of `sales`, as the commands of people do."""
-    from daemon.catalog.identity import new_id
-    from daemon.catalog.requests import Request
-    from daemon.lake.layout import Layout
-    from daemon.lake.requests import post
-
-    request = {
-        "request_id": new_id(),
-        "act": act,
-        "domain": "sales",
-        "table": table,
-        "asked_at": datetime.now(UTC),
-    }
-    post(Layout(root), Request.model_validate(request | what))
-
-
-def looked_up(root: Path, sql: str) -> list[Any]:
-    """The first column of what the ledger answers."""
-    connection = sqlite3.connect(f"{(root / 'catalog/state.sqlite3').as_uri()}?mode=ro", uri=True)
-    rows = connection.execute(sql).fetchall()
-    connection.close()
-    return [row[0] for row in rows]
-
-
-def file_ids(root: Path, name: str) -> tuple[int, ...]:
-    """The ledger's numbers of the files dropped for sales.orders as `name`."""
-    return tuple(looked_up(root, f"SELECT file_id FROM files WHERE name = 'sales/orders/{name}'"))  # noqa: S608 - our own names
-
-
-SCENES = (
-    Scene("arrival", _arrival),
-    Scene("changes", _changes),
-    Scene("recovery", _recovery),
-    Scene("birth", _birth),
-)

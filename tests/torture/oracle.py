@@ -25,7 +25,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torture.mutations import Seed
+from torture.seeds import Seed
 
 TOKEN = re.compile(r"K[0-9A-F]{10}")
 _WHOLE_TOKEN = re.compile(rb"(?<![\x80-\xff])K[0-9A-F]{10}")

@@ -24,6 +24,7 @@ from types import CodeType, TracebackType
 from typing import Any
 
 from torture.life import MEANWHILE_IS
+from torture.meanwhile import MEANWHILE
 
 LOG = "TORTURE_POINTS_LOG"
 """The environment names a file to which the points that are come to are written, a line each."""
@@ -219,9 +220,7 @@ def _reach(point: str) -> None:
     if log:
         _append(log, f"{point}\n")
     if what := os.environ.get(MEANWHILE_IS):
-        from torture import corners  # which loads what points.py must come before
-
-        at, happen = corners.MEANWHILE[what]
+        at, happen = MEANWHILE[what]
         if at == point:
             del os.environ[MEANWHILE_IS]
             happen()

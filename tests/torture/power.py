@@ -230,20 +230,11 @@ def _settle(world: PoweredWorld, report: Report) -> None:
     patience = (
         {"retry_base": "20"} if world.breakage else {}
     )  # a drain stays for retries that come soon, for what is gone as well
-    drained = world.run("drain", timeout=600, workers="1", **patience)
-    if drained.returncode != 0:
-        report.hands += 1
-        report.findings.append(
-            f"drain after the cuts ended with {drained.returncode}: {drained.stdout[-1500:]}"
-        )
+    world.drain(report, "the cuts", workers="1", **patience)
     _, gone = world.acknowledge()
     if gone:
         report.findings.append(f"{gone} acknowledged transitions are gone at the end")
-    account = world.account()
-    report.records_in = account.records_in
-    report.lost = len(account.lost)
-    report.doubled = len(account.doubled)
-    report.findings += account.findings
+    world.account().add_to(report)
 
 
 def _look(path: Path) -> tuple[int, int]:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from torture import shim
-from torture.campaign import Campaign, Plan, Report
+from torture.campaign import Campaign, Outcome, Plan, Report
 from torture.lanes import Lane, Lanes
-from torture.life import LEFT_FOR_LATER, SCENES, SETUP, Life, Outcome, expect
+from torture.life import LEFT_FOR_LATER, SETUP, Life
+from torture.scenes import calm_lives
 from torture.shim import NO_FAULT, Action, Call, Calls, Fault, Roles
 
 _AGAIN = 9
@@ -44,8 +45,7 @@ def run(plan: Plan) -> Report:
     """Kill `n` runs, spread evenly over all calls that calm runs of all scenes make; kill restarts too; then judge."""
     chance = random.Random(plan.seed)
     with Lanes(plan.work) as lanes:
-        lives = lanes.spread(lambda lane, scene: Life.prepare(scene, lane.warm, plan.work, lane.root), SCENES)
-        points = list(_points(lanes, lives))
+        points = list(_points(calm_lives(lanes, plan)))
         chosen = points if plan.n >= len(points) else chance.sample(points, plan.n)
         killed = lanes.spread(lambda lane, point: _kill(lane, point, plan), chosen)
     report = Report(figures={"calls": f"{len(points):,}"})
@@ -60,16 +60,11 @@ def run(plan: Plan) -> Report:
     return report
 
 
-def _points(lanes: Lanes, lives: Iterable[Life]) -> Iterator[Point]:
+def _points(lives: Iterable[tuple[Life, list[Call]]]) -> Iterator[Point]:
     """Every call that changes something: the whole daemon dies there; where a worker makes it, that worker alone too."""
-
-    def count(lane: Lane, life: Life) -> tuple[int, int]:
-        expect(lane.warm.run(life.begin(lane.root), ["drain"], setup=SETUP), lane.warm)
-        changing = [call for call in lane.warm.shim.calls() if call.kind in Calls.CHANGING]
-        return len(changing), sum(not call.by_parent for call in changing)
-
-    lives = list(lives)
-    for life, (calls, by_workers) in zip(lives, lanes.spread(count, lives), strict=True):
+    for life, made in lives:
+        changing = [call for call in made if call.kind in Calls.CHANGING]
+        calls, by_workers = len(changing), sum(not call.by_parent for call in changing)
         yield from (Point(life, Action.KILL_DAEMON, number, calls) for number in range(1, calls + 1))
         yield from (
             Point(life, Action.KILL_CALLER, number, by_workers) for number in range(1, by_workers + 1)

@@ -95,15 +95,7 @@ class _Attack:
         """Note how soon everything was found, and account for every record."""
         for what, took in self._slowest.items():
             self._report.figures[f"{what}: found after"] = f"{took:.1f} s"
-        drained = self.world.run("drain")
-        if drained.returncode != 0:
-            self._report.hands += 1
-            self._report.findings.append(f"drain ended with {drained.returncode}: {drained.stdout[-500:]}")
-        account = self.world.account()
-        self._report.records_in += account.records_in
-        self._report.lost += len(account.lost)
-        self._report.doubled += len(account.doubled)
-        self._report.findings += account.findings
+        self.world.settle(self._report, "what was lost")
 
     def _left(self) -> list[str]:
         return [

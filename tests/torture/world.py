@@ -12,13 +12,13 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
 from daemon_process import QUIET
 
 from torture import broken
+from torture.campaign import Outcome, Report
 
 CONTRACT = """
 bronze:
@@ -30,16 +30,6 @@ gold:
   sql: "SELECT *, amount * 2 AS twice FROM silver"
 """
 _TOKEN = re.compile(r"\bT\d{6}-\d{4}\b")
-
-
-@dataclass(slots=True)
-class Account:
-    """Records by what became of them."""
-
-    records_in: int = 0
-    lost: list[str] = field(default_factory=list)
-    doubled: list[str] = field(default_factory=list)
-    findings: list[str] = field(default_factory=list)
 
 
 class World:
@@ -67,7 +57,7 @@ class World:
         ours = {f"MEDALLIOND_{name.upper()}": value for name, value in settings.items()}
         return {**os.environ, **QUIET, **broken.environment(self.breakage), **ours}
 
-    def run(self, *words: str, timeout: float = 600, **settings: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """Run a medalliond command to its end."""
         return subprocess.run(
             self.command(*words),
@@ -75,7 +65,7 @@ class World:
             capture_output=True,
             text=True,
             check=False,
-            timeout=timeout,
+            timeout=600,
         )
 
     def drop(self, number: int, rows: int = 20) -> Path:
@@ -90,9 +80,23 @@ class World:
         (self.outside / name).rename(folder / name)
         return folder / name
 
-    def account(self) -> Account:
+    def drain(self, report: Report, after: str, **settings: str) -> None:
+        """Drain; that it does not end well is noted: a person would have to act."""
+        drained = self.run("drain", **settings)
+        if drained.returncode != 0:
+            report.hands += 1
+            report.findings.append(
+                f"drain after {after} ended with {drained.returncode}: {drained.stdout[-1500:]}"
+            )
+
+    def settle(self, report: Report, after: str) -> None:
+        """Drain, and account for every record."""
+        self.drain(report, after)
+        self.account().add_to(report)
+
+    def account(self) -> Outcome:
         """What became of every record dropped so far, once a drain has ended; the root is proved by `verify` as well."""
-        account = Account(records_in=sum(self.dropped.values()))
+        account = Outcome(records=sum(self.dropped.values()))
         try:
             found: Counter[str] = Counter(self.tokens())
         except duckdb.Error as error:
