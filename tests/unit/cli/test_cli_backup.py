@@ -30,16 +30,27 @@ silver: {dedup: {keys: [id], keep: last}}
 MODEL = 'model: {sql: "SELECT count(*) AS orders, sum(amount) AS total FROM gold.sales.orders"}'
 
 
-@pytest.fixture
-def made(tmp_path: Path) -> Iterator[Refinery]:
+@pytest.fixture(scope="module")
+def under_way(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with a delivery in gold, one that is halfway and one that is only claimed."""
-    refinery = Refinery(Layout(tmp_path / "root"))
+    root = tmp_path_factory.mktemp("backup") / "root"
+    refinery = Refinery(Layout(root))
     refinery.contract(ORDERS, CONTRACT)
     refinery.contract(TOTALS, MODEL)
     refinery.deliver(ORDERS, jan="id,amount\n1,1\n2,two\n3,3\n", empty="")
     refinery.claim(ORDERS, feb="id,amount\n3,30\n4,4\n")
     refinery.climb(ORDERS, Layer.STAGED, Layer.BRONZE)
     refinery.claim(ORDERS, mar="id,amount\n5,5\n")
+    refinery.close()
+    return root
+
+
+@pytest.fixture
+def made(under_way: Path, tmp_path: Path) -> Iterator[Refinery]:
+    """A copy of that root."""
+    shutil.copytree(under_way, tmp_path / "root", symlinks=True)
+    refinery = Refinery(Layout(tmp_path / "root"))
+    refinery.contracts.reload()
     yield refinery
     refinery.close()
 

@@ -34,7 +34,7 @@ MODEL = 'model: {sql: "SELECT count(*) AS orders, sum(amount) AS total FROM gold
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root whose second delivery replaced a row of the first; records, a file and a duplicate were set aside."""
     root = tmp_path_factory.mktemp("verify") / "root"
     refinery = Refinery(Layout(root))
@@ -48,9 +48,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def made(template: Path, tmp_path: Path) -> Iterator[Refinery]:
+def made(delivered: Path, tmp_path: Path) -> Iterator[Refinery]:
     """A copy of that root, for one test to damage."""
-    shutil.copytree(template, tmp_path / "root", symlinks=True)
+    shutil.copytree(delivered, tmp_path / "root", symlinks=True)
     refinery = Refinery(Layout(tmp_path / "root"))
     yield refinery
     refinery.close()

@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daemon.catalog.contract import DedupRules
@@ -28,6 +28,7 @@ RULES = [
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
+@settings(max_examples=40)
 @given(rows=ROWS)
 def test_who_wins_does_not_depend_on_how_many_rows_there_are(
     rule: dict[str, object], rows: list[tuple[str | None, float | None, int]]

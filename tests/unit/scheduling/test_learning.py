@@ -64,15 +64,8 @@ def refinery(tmp_path: Path) -> Iterator[Refinery]:
     world.close()
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("learning")
-
-
-def learned(bench: Path, values: list[str | None], known: Candidates = None) -> Candidates:
-    path = bench / "column.parquet"
-    pl.DataFrame({"c": values}, schema={"c": pl.String}).write_parquet(path)
-    return learn(pl.scan_parquet(path), {"c": known})["c"]
+def learned(values: list[str | None], known: Candidates = None) -> Candidates:
+    return learn(pl.LazyFrame({"c": values}, schema={"c": pl.String}), {"c": known})["c"]
 
 
 def type_of(candidates: Candidates) -> str:
@@ -118,31 +111,25 @@ def type_of(candidates: Candidates) -> str:
         (["", None], "text"),
     ],
 )
-def test_a_type_is_taken_only_where_every_value_survives_it(
-    bench: Path, values: list[str | None], kind: str
-) -> None:
-    assert type_of(learned(bench, values)) == kind
+def test_a_type_is_taken_only_where_every_value_survives_it(values: list[str | None], kind: str) -> None:
+    assert type_of(learned(values)) == kind
 
 
 @given(DELIVERIES, DELIVERIES)
-def test_two_deliveries_teach_what_both_together_would(
-    bench: Path, first: list[str], second: list[str]
-) -> None:
+def test_two_deliveries_teach_what_both_together_would(first: list[str], second: list[str]) -> None:
     state = TableColumns()
     for values in (first, second):
         known = state.columns["c"].candidates if state.columns else None
-        state, _ = state.merged({"c": learned(bench, list(values), known)}, BronzeRules())
-    assert state.columns["c"].candidates == learned(bench, [*first, *second])
+        state, _ = state.merged({"c": learned(list(values), known)}, BronzeRules())
+    assert state.columns["c"].candidates == learned([*first, *second])
 
 
 @given(st.lists(DELIVERIES, min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_the_order_of_deliveries_does_not_matter(
-    bench: Path, deliveries: list[list[str]], chance: random.Random
-) -> None:
+def test_the_order_of_deliveries_does_not_matter(deliveries: list[list[str]], chance: random.Random) -> None:
     def taught(order: list[list[str]]) -> Candidates:
         state = TableColumns()
         for values in order:
-            state, _ = state.merged({"c": learned(bench, list(values))}, BronzeRules())
+            state, _ = state.merged({"c": learned(list(values))}, BronzeRules())
         return state.columns["c"].candidates
 
     shuffled = list(deliveries)
@@ -151,8 +138,8 @@ def test_the_order_of_deliveries_does_not_matter(
 
 
 @given(DELIVERIES)
-def test_what_was_learned_casts_every_value_and_gives_its_text_back(bench: Path, values: list[str]) -> None:
-    rule = ColumnState(candidates=learned(bench, list(values))).rule
+def test_what_was_learned_casts_every_value_and_gives_its_text_back(values: list[str]) -> None:
+    rule = ColumnState(candidates=learned(list(values))).rule
     assert rule is not None
     frame = pl.DataFrame({"c": values}, schema={"c": pl.String})
     cast = learned_cast("c", pl.String(), rule)
