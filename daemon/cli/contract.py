@@ -14,7 +14,7 @@ from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.promotion import TableKey
 from daemon.cli.output import count, print_json, print_line
 from daemon.cli.roots import find_table, open_ledger, open_root
-from daemon.errors import ContractError
+from daemon.errors import ContractError, gist
 from daemon.lake.layout import Layout
 
 
@@ -90,6 +90,7 @@ def _mistake(layout: Layout, path: Path, origin: str) -> str | None:
         contract = parse_contract(path.read_bytes(), origin).contract
         _try_transforms(layout, contract)
         _try_checks(contract)
+        _try_sql(contract)
     except ContractError as error:
         return str(error)
     except OSError as error:
@@ -114,6 +115,24 @@ def _try_checks(contract: Contract) -> None:
 
         for check in contract.silver.checks:
             condition(check, contract.origin)
+
+
+def _try_sql(contract: Contract) -> None:
+    """Raise ContractError where gold or a model is computed by what is no SQL."""
+    if contract.gold.sql is not None:
+        import polars as pl  # noqa: PLC0415 - for those who need it only
+
+        try:
+            pl.SQLContext(silver=pl.LazyFrame()).execute(contract.gold.sql, eager=False)
+        except (pl.exceptions.SQLInterfaceError, pl.exceptions.SQLSyntaxError) as error:
+            raise ContractError(f"{contract.origin}: gold.sql is no SQL: {gist(error)}") from error
+    if contract.model is not None and contract.model.sql is not None:
+        import duckdb  # noqa: PLC0415 - for those who need it only
+
+        try:
+            duckdb.extract_statements(contract.model.sql)
+        except duckdb.ParserException as error:
+            raise ContractError(f"{contract.origin}: model.sql is no SQL: {gist(error)}") from error
 
 
 def _contract_files(layout: Layout) -> list[Path]:

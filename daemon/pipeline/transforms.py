@@ -54,7 +54,7 @@ def load_function(name: str, folder: Path, origin: str) -> Callable[..., Any]:
         ) from error
     try:
         module = _load(path, facts.st_mtime_ns, facts.st_size)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ContractError(f"{origin}: transform '{name}': {where(error, folder)}") from error
     function = getattr(module, function_name, None)
     if not callable(function):

@@ -107,3 +107,20 @@ def test_a_check_that_is_no_sql_is_found(root: Root, run: Run) -> None:
     told = run("contract", "check", root)
     assert told.exit_code == 1
     assert "check 'positive': 'amount >>> 3 FROM' is no SQL" in told.output
+
+
+def test_sql_that_is_none_is_found_in_gold_and_in_models(root: Root, run: Run) -> None:
+    write(root, "sales/orders.yaml", "gold: {sql: 'SELEC * FROM silver'}\n")
+    write(root, "sales/turnover.yaml", "model: {sql: 'SELECT sum(x FROM gold.sales.orders'}\n")
+    told = run("contract", "check", root)
+    assert told.exit_code == 1
+    assert "catalog/contracts/sales/orders.yaml: gold.sql is no SQL" in told.output
+    assert "catalog/contracts/sales/turnover.yaml: model.sql is no SQL" in told.output
+
+
+def test_a_transform_that_leaves_the_program_is_a_mistake(root: Root, run: Run) -> None:
+    write(root, "sales/orders.yaml", "silver: {transforms: ['leaves:clean']}\n")
+    (root.layout.transforms / "leaves.py").write_text("import sys\nsys.exit(3)\n")
+    told = run("contract", "check", root)
+    assert told.exit_code == 1
+    assert "leaves.py:2: SystemExit: 3" in told.output

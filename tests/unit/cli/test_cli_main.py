@@ -4,13 +4,17 @@ import errno
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from cli_world import Root, Run
 
+from daemon.__main__ import main
 from daemon.cli.main import app
 
 READING = [
@@ -167,6 +171,29 @@ def test_a_folder_named_by_mistake_is_not_made_a_root(tmp_path: Path, run: Run, 
     assert found.exit_code == 1
     assert "this is no medalliond root" in found.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["of_mine.txt"]
+
+
+def test_ctrl_c_leaves_no_traceback_while_the_program_is_being_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[object] = []
+
+    class Loading(ModuleType):
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            if name != "app":
+                raise AttributeError(name)
+            seen.append(signal.getsignal(signal.SIGINT))
+            return lambda **_: seen.append(signal.getsignal(signal.SIGINT))
+
+    monkeypatch.setitem(sys.modules, "daemon.cli.main", Loading("main"))
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # it is ignored where tests run in the background
+    try:
+        main()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert seen == [signal.SIG_DFL, signal.default_int_handler]
 
 
 def test_a_reader_that_goes_away_leaves_no_traceback(orders: Root) -> None:
