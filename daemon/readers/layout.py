@@ -6,7 +6,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain, dropwhile, takewhile
+from itertools import chain, dropwhile, islice, takewhile
 from pathlib import Path
 
 from daemon.catalog.contract import ReaderOptions
@@ -140,6 +140,7 @@ class _Table:
         self._dialect = reading.dialect
         self._records = reading.records
         self._width = reading.width
+        self._damaged = reading.damaged
         self._options = options
         if not self._width:
             raise UnknownLayoutError("unknown_dialect", "every line has a quote out of place")
@@ -182,7 +183,7 @@ class _Table:
     @property
     def _evidence(self) -> str:
         """What speaks for the dialect."""
-        even = sum(record.flaw is None and len(record.fields) == self._width for record in self._records)
+        even = len(self._records) - self._damaged
         return f"{even} of the first {len(self._records)} records have {self._width} fields"
 
     @cached_property
@@ -198,7 +199,8 @@ class _Table:
         """As many rows of the first table as are looked at; those like its first one are left out `without_repeats`."""
         rows: list[Record] = []
         for record in self._records:
-            if len(record.fields) != self._width or len(self._names_in(record)) < min(2, self._width):
+            names = islice(filter(None, map(str.strip, record.fields)), 2)
+            if len(record.fields) != self._width or len(list(names)) < min(2, self._width):
                 continue
             if without_repeats and rows and record.fields == rows[0].fields:
                 continue
@@ -211,7 +213,9 @@ class _Table:
     @cached_property
     def _in_use(self) -> int:
         """How many columns are not blank from top to bottom, as those are that a spreadsheet writes past the last one."""
-        rows = (record.fields for record in self._records if len(record.fields) == self._width)
+        rows = [record.fields for record in self._records if len(record.fields) == self._width]
+        if any(all(map(str.strip, cells)) for cells in rows):
+            return self._width
         return sum(any(map(str.strip, cells)) for cells in zip(*rows, strict=True))
 
     def _is_filled(self, record: Record) -> bool:

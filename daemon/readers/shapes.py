@@ -64,7 +64,9 @@ def _shape_of(cell: str) -> str:
 
 def column_shape(cells: Sequence[str]) -> str:
     """The shape that nearly all cells of a column share (`text` when there is none, `empty` when all are empty)."""
-    shapes = Counter(map(shape_of, cells))
+    shapes: Counter[str] = Counter()
+    for alike, times in Counter([cell.translate(_ALIKE) for cell in cells]).items():
+        shapes[_shape_of(alike)] += times
     del shapes[EMPTY]
     if not shapes:
         return EMPTY

@@ -61,7 +61,8 @@ class SampleReading:
     @cached_property
     def damaged(self) -> int:
         """How many records have a flaw or another width."""
-        return sum(record.flaw is not None or len(record.fields) != self.width for record in self.records)
+        width = self.width
+        return len([record for record in self.records if record.flaw or len(record.fields) != width])
 
     @cached_property
     def flawed(self) -> int:
@@ -190,7 +191,8 @@ def read_sample(lines: Sequence[Line], options: ReaderOptions) -> SampleReading:
 
 def _without_remarks(lines: list[Line]) -> list[Line]:
     """The lines that do not begin as a few others do that are meant for people."""
-    if not any(line.text.lstrip().startswith(REMARKS) for line in lines):
+    text = "".join(line.text for line in lines)
+    if not any(mark in text for mark in REMARKS):
         return lines
     for mark in REMARKS:
         others = [line for line in lines if not line.text.lstrip().startswith(mark)]
