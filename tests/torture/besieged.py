@@ -27,6 +27,8 @@ _SWAPPING = 6.0
 """Seconds in which a sender changes a file into a link and back."""
 _NEEDED = {"no_memory_limit": ["one_line.csv.gz"], "follows_links": []}
 """The bombs that a broken build has to be sent."""
+_MADE_FOR = {"follows_links": {"sweep_interval": "60"}}
+"""What a broken build has to be told: this one follows what an event names, until a sweep sees that it is a link."""
 
 
 def besiege(plan: Plan, report: Report) -> None:
@@ -48,6 +50,7 @@ def besiege(plan: Plan, report: Report) -> None:
         "worker_timeout": "30",
         "retry_base": "0.1",
         "incomplete_wait": "5",
+        **_MADE_FOR.get(plan.breakage or "", {}),
     }
     said = plan.work / "daemon.log"
     with said.open("wb") as log:
