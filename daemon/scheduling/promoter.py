@@ -1,10 +1,10 @@
 """Promotions from the ledger's plan to their commit: asks what is due, sends it to a worker, makes the outcome the truth.
 
 Called by the chain, one (table, hop) at a time. A batch that nothing stands in the way of climbs several hops in one call
-of a worker; each hop is committed by itself. What failed is answered by failures.py.
+of a worker; what came of them is committed together. What failed is answered by failures.py.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.committing import StaleSourceError
 from daemon.catalog.ledger.ledger import Ledger
-from daemon.catalog.ledger.outcomes import KnownContentError
+from daemon.catalog.ledger.outcomes import Hop, KnownContentError
 from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.promotion import (
     Climb,
@@ -46,8 +46,6 @@ from daemon.scheduling.telling import tell, tell_changes
 from daemon.scheduling.workers import StoppingError, WorkerPool
 
 log = structlog.get_logger(__name__)
-
-_Committed = tuple[PromotionTask, PromotionOutcome]
 
 
 class Promoter:
@@ -162,37 +160,45 @@ class Promoter:
             self._clean(task.key, task.target, [item.batch_id for item in task.items])
 
     def _commit(self, due: DuePromotion, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> Step:
-        """Make the outcomes of a climb the truth, hop by hop; from a void one on they are due again.
+        """Make the outcomes of a climb the truth; from a void one on they are due again.
 
-        Raises RetryLaterError where the ledger refuses the first, OSError where the tables' metadata cannot be written.
+        Raises RetryLaterError where the ledger refuses, OSError where the tables' metadata cannot be written.
         """
         self._note(plan, outcomes)
+        hops = list(self._hops(plan, outcomes))
+        now = utc_now()
+        try:
+            made = self._ledger.outcomes.commit(hops, new_id, now, now + self._grace)
+        except (StaleSourceError, RetryLaterError) as error:
+            if isinstance(error, KnownContentError):
+                self._recognised[due.group_id] = error.hashes
+            self._give_up(plan.task)
+            if isinstance(error, RetryLaterError):
+                raise
+            return Step(ran=True)
+        if made:
+            self._backoff.forget(due.group_id)
+        if len(made) < len(outcomes):
+            self._give_up(plan.tasks[len(made)])
+        elif hops[-1].then is None:
+            self._unclean.difference_update(item.batch_id for item in due.items)
+        for found in made:
+            tell_changes(plan.task.key, found.changes)
+        done = [batch_id for found in made for batch_id in found.done]
+        return self._step(plan.task.key, hops[: len(made)], done)
+
+    def _hops(self, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> Iterator[Hop]:
+        """The outcomes as they are to be committed, up to one that lost its ground: a batch that it rewrote is gone."""
         task: PromotionTask | None = plan.task
-        committed: list[_Committed] = []
-        done: list[str] = []
         for outcome, above in zip_longest(outcomes, plan.above[: len(outcomes)]):
             assert task is not None  # noqa: S101 - a climb ends where nothing follows
             then = following(plan, task, outcome, above) if above else None
-            now = utc_now()
             try:
-                outcome = self._recorded(task, outcome)  # noqa: PLW2901 - the same outcome, complete
-                found = self._ledger.outcomes.commit(task, outcome, new_id, now, now + self._grace, then)
-            except (StaleSourceError, RetryLaterError) as error:
-                if isinstance(error, KnownContentError):
-                    self._recognised[due.group_id] = error.hashes
-                self._give_up(task)
-                if isinstance(error, RetryLaterError) and not committed:
-                    raise
-                break
-            done += found.done
-            tell_changes(task.key, found.changes)
-            committed.append((task, outcome))
+                recorded = self._recorded(task, outcome)
+            except StaleSourceError:
+                return
+            yield Hop(task, recorded, then)
             task = then
-        if committed:
-            self._backoff.forget(due.group_id)
-        if task is None:
-            self._unclean.difference_update(item.batch_id for item in due.items)
-        return self._step(plan.task.key, committed, done)
 
     def _note(self, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> None:
         """Say in the table's metadata what is about to be published: before the commit, so that none is ever without."""
@@ -218,10 +224,10 @@ class Promoter:
 
         return outcome.recorded(standing, new_id)
 
-    def _step(self, key: TableKey, committed: Sequence[_Committed], done: Sequence[str]) -> Step:
+    def _step(self, key: TableKey, committed: Sequence[Hop], done: Sequence[str]) -> Step:
         """Show and tell what was committed."""
         outstanding = not self._make_visible(key, committed)
-        for _, outcome in committed:
+        for _, outcome, _ in committed:
             for batch in (*outcome.items, *outcome.rewritten):
                 tell(batch)
             for warning in outcome.warnings:
@@ -229,20 +235,22 @@ class Promoter:
         self._failures.forget(done)
         for batch_id in done:
             log.info(Event.BATCH_COMPLETED, domain=key.domain, table=key.table, batch_id=batch_id)
-        files = [file for _, outcome in committed for batch in outcome.items for file in batch.files]
+        files = [file for _, outcome, _ in committed for batch in outcome.items for file in batch.files]
         return Step(
             ran=True,
-            published=tuple(task.target for task, _ in committed),
+            published=tuple(task.target for task, _, _ in committed),
             settled=bool(done) or any(file.fate != "staged" for file in files),
             outstanding=outstanding,
             branched=any(file.parts for file in files),
-            part=any(source.sheet is not None for task, _ in committed for source in task.items[0].sources),
+            part=any(
+                source.sheet is not None for task, _, _ in committed for source in task.items[0].sources
+            ),
         )
 
-    def _make_visible(self, key: TableKey, committed: Sequence[_Committed]) -> bool:
+    def _make_visible(self, key: TableKey, committed: Sequence[Hop]) -> bool:
         """Show on disk what the ledger has committed; returns False where the disk refuses: upkeep does it then."""
         try:
-            for task, outcome in committed:
+            for task, outcome, _ in committed:
                 if outcome.generation != task.generation and not key.is_shadow:
                     point_link(self._layout, task.target, key, outcome.generation)
                     log.info(
@@ -252,7 +260,7 @@ class Promoter:
                         layer=task.target,
                         generation=outcome.generation,
                     )
-            for _, outcome in committed:
+            for _, outcome, _ in committed:
                 for batch in (*outcome.items, *outcome.rewritten):
                     write_transition(self._layout, batch.transition)
                     self._ledger.outcomes.filed([batch.transition.transition_id])

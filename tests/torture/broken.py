@@ -45,14 +45,18 @@ def ledger_before_data() -> None:
 
     commit = OutcomeLedger.commit
 
-    def early(self: OutcomeLedger, task: Any, outcome: Any, *words: Any) -> Any:
-        folder = Layout(task.root).generation(task.target, task.key, outcome.generation)
-        paths = [folder / item.layer_file.name for item in outcome.items if item.layer_file]
+    def early(self: OutcomeLedger, hops: Any, *words: Any) -> Any:
+        paths = [
+            Layout(task.root).generation(task.target, task.key, outcome.generation) / item.layer_file.name
+            for task, outcome, _ in hops
+            for item in outcome.items
+            if item.layer_file
+        ]
         contents = {path: path.read_bytes() for path in paths}
         for path in paths:
             path.unlink()
         try:
-            return commit(self, task, outcome, *words)
+            return commit(self, hops, *words)
         finally:
             for path, content in contents.items():
                 with path.open("wb", buffering=0) as file:

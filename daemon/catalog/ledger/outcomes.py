@@ -1,7 +1,8 @@
 """The ledger's part for what promotions did: committed, failed, split, set aside. Called by scheduling.
 
-A hop commits in one transaction: the new state, the whole transition record, and the plan of the hop above it, whose
-`planned_at` later becomes `_ingested_at`; so a hop done again after a crash writes the same rows.
+A hop commits as a whole: the new state, the whole transition record, and the plan of the hop above it, whose `planned_at`
+later becomes `_ingested_at`; so a hop done again after a crash writes the same rows. The hops of a climb are durable
+together when their one transaction is: a sync for each would tell nobody anything earlier.
 """
 
 import threading
@@ -43,6 +44,14 @@ class KnownContentError(StaleSourceError):
         self.hashes = hashes
 
 
+class Hop(NamedTuple):
+    """What a promotion was to do, what came of it, and the hop above as a climb foresaw it."""
+
+    task: PromotionTask
+    outcome: PromotionOutcome
+    then: PromotionTask | None = None
+
+
 class Committed(NamedTuple):
     """What a commit brought about: the batches that are done by it, and what each changed of its table's columns."""
 
@@ -60,70 +69,79 @@ class OutcomeLedger:
         self._lock = threading.Lock()
 
     def commit(
-        self,
-        task: PromotionTask,
-        outcome: PromotionOutcome,
-        new_id: Callable[[], str],
-        now: datetime,
-        leave_at: datetime,
-        then: PromotionTask | None = None,
-    ) -> Committed:
-        """Make a promotion's outcome the truth, and plan the hop above.
+        self, hops: Sequence[Hop], new_id: Callable[[], str], now: datetime, leave_at: datetime
+    ) -> list[Committed]:
+        """Make the outcomes of a climb's hops the truth, from below to above, up to the first that is void.
 
-        A generation that it takes the place of may be removed from `leave_at` on. `then` is the hop above as a
-        climb foresaw it. A staged batch may ask for a rebuild: when it teaches other types, or its files replace earlier
-        ones of their names.
+        Each plans the hop above it. A generation that one takes the place of may be removed from `leave_at` on. A staged
+        batch may ask for a rebuild: when it teaches other types, or its files replace earlier ones of their names.
 
-        Raises StaleSourceError, and changes nothing, when an item's source was rewritten since the task was
-        made, or its target layer is another generation now, or is being rebuilt; KnownContentError when a file was
-        taken as new whose content the table has.
+        A hop is void when an item's source was rewritten since the task was made, or its target layer is another
+        generation now, or is being rebuilt, or a file was taken as new whose content the table has. Raises
+        StaleSourceError, in the last case KnownContentError, and changes nothing, when that is the first.
         """
+        made: list[Committed] = []
         with self._store.transaction() as tx:
             self._flush(tx)
-            if task.generation != self._promotions.generation(task.key, task.target) or is_held(
-                tx, task.key, task.target, "building"
+            for hop in hops:
+                try:
+                    with tx.part():
+                        made.append(self._commit(tx, hop, new_id, now, leave_at))
+                except StaleSourceError:
+                    if not made:
+                        raise
+                    break
+        return made
+
+    def _commit(
+        self, tx: Store, hop: Hop, new_id: Callable[[], str], now: datetime, leave_at: datetime
+    ) -> Committed:
+        """Make one outcome the truth, within an open transaction."""
+        task, outcome, then = hop
+        if task.generation != self._promotions.generation(task.key, task.target) or is_held(
+            tx, task.key, task.target, "building"
+        ):
+            raise StaleSourceError(task.items[0].transition_id)
+        for item in task.items:
+            if item.source != (
+                None
+                if task.target is Layer.STAGED
+                else self._promotions.layer_file(task.key, task.target.below, item.batch_id)
             ):
-                raise StaleSourceError(task.items[0].transition_id)
-            for item in task.items:
-                if item.source != (
-                    None
-                    if task.target is Layer.STAGED
-                    else self._promotions.layer_file(task.key, task.target.below, item.batch_id)
-                ):
-                    raise StaleSourceError(item.transition_id)
-                tx.execute(
-                    "UPDATE promotions SET state = 'done', error = NULL, error_kind = NULL WHERE transition_id = ?",
-                    (item.transition_id,),
-                )
-            if known := known_contents(tx, outcome):
-                raise KnownContentError(task.items[0].transition_id, known)
-            for batch in (*outcome.items, *outcome.rewritten):
-                record(tx, batch.transition, task.key)
-                place(tx, task.key, task.target, batch)
-                settle_files(tx, batch)
-                branch(tx, task.key, batch, new_id, now)
-                note_quarantine(tx, task.key, batch, now)
+                raise StaleSourceError(item.transition_id)
             tx.execute(
-                "UPDATE layers SET generation = ?, version = version + 1 "
-                "WHERE domain = ? AND table_name = ? AND layer = ?",
-                (outcome.generation, *task.key, task.target),
+                "UPDATE promotions SET state = 'done', error = NULL, error_kind = NULL WHERE transition_id = ?",
+                (item.transition_id,),
             )
-            if outcome.generation != task.generation:
-                tx.execute(
-                    "INSERT OR IGNORE INTO removals VALUES (?, ?)",
-                    (generation_path(task.key, task.target, task.generation), leave_at.isoformat()),
-                )
-            changes: list[tuple[str, list[ColumnChange]]] = []
-            if task.target is Layer.STAGED:
-                changes = self._heed_columns(tx, task, outcome, new_id, now)
-                if task.contract.landing.revisions == "replace":
-                    replace_namesakes(tx, task, outcome, new_id(), now)
-            if then is not None:
-                item = then.items[0]
-                plan(tx, then.key, item.batch_id, then.target, item.transition_id, item.planned_at)
-            else:
-                plan_above(tx, task, outcome, new_id, now)
-            return Committed(finish(tx, task, outcome, now), changes)
+        if known := known_contents(tx, outcome):
+            raise KnownContentError(task.items[0].transition_id, known)
+        for batch in (*outcome.items, *outcome.rewritten):
+            record(tx, batch.transition, task.key)
+            place(tx, task.key, task.target, batch)
+            settle_files(tx, batch)
+            branch(tx, task.key, batch, new_id, now)
+            note_quarantine(tx, task.key, batch, now)
+        tx.execute(
+            "UPDATE layers SET generation = ?, version = version + 1 "
+            "WHERE domain = ? AND table_name = ? AND layer = ?",
+            (outcome.generation, *task.key, task.target),
+        )
+        if outcome.generation != task.generation:
+            tx.execute(
+                "INSERT OR IGNORE INTO removals VALUES (?, ?)",
+                (generation_path(task.key, task.target, task.generation), leave_at.isoformat()),
+            )
+        changes: list[tuple[str, list[ColumnChange]]] = []
+        if task.target is Layer.STAGED:
+            changes = self._heed_columns(tx, task, outcome, new_id, now)
+            if task.contract.landing.revisions == "replace":
+                replace_namesakes(tx, task, outcome, new_id(), now)
+        if then is not None:
+            item = then.items[0]
+            plan(tx, then.key, item.batch_id, then.target, item.transition_id, item.planned_at)
+        else:
+            plan_above(tx, task, outcome, new_id, now)
+        return Committed(finish(tx, task, outcome, now), changes)
 
     def _heed_columns(
         self,

@@ -130,6 +130,18 @@ class Store:
             except sqlite3.DatabaseError as error:
                 self._blame(error, "written")
 
+    @contextmanager
+    def part(self) -> Iterator[None]:
+        """All or nothing of a part of an open transaction, which goes on either way."""
+        self._connection.execute("SAVEPOINT part")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # a disk that fails may have ended it
+                self._connection.execute("ROLLBACK TO part")
+            raise
+        self._connection.execute("RELEASE part")
+
     def _blame(self, error: sqlite3.DatabaseError, what: str) -> NoReturn:
         """Turn what SQLite says of a disk that refuses into RetryLaterError: it must never be blamed on a batch.
 

@@ -15,6 +15,7 @@ from typer.testing import Result
 from daemon.catalog.contract import Contract
 from daemon.catalog.ledger.intake import ClaimIntent
 from daemon.catalog.ledger.ledger import Ledger
+from daemon.catalog.ledger.outcomes import Hop
 from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.promotion import (
     BatchOutcome,
@@ -92,7 +93,9 @@ class Root:
             *self._set_aside(key, target, item, quarantined),
         )
         task = PromotionTask(self.path, key, target, due.items, Contract(), 1, 1)
-        self.ledger.outcomes.commit(task, PromotionOutcome((outcome,), generation=1), self.new_id, NOW, NOW)
+        self.ledger.outcomes.commit(
+            [Hop(task, PromotionOutcome((outcome,), generation=1))], self.new_id, NOW, NOW
+        )
 
     def _write(self, key: TableKey, target: Layer, item: PromotionItem, rows: pl.DataFrame) -> LayerFile:
         name = f"{item.batch_id}.parquet"

@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.catalog.contract import Contract
 from daemon.catalog.ledger.intake import ClaimIntent
 from daemon.catalog.ledger.ledger import Ledger
-from daemon.catalog.ledger.outcomes import Committed
+from daemon.catalog.ledger.outcomes import Committed, Hop
 from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.promotion import (
     BatchOutcome,
@@ -85,7 +85,7 @@ class World:
         number = self.ledger.promotions.generation(self.key, due.target)
         task = PromotionTask(self.path, self.key, due.target, due.items, contract or Contract(), 1, number)
         outcome = PromotionOutcome(items, rewritten, generation=number + bool(rewritten))
-        return self.ledger.outcomes.commit(task, outcome, self.new_id, NOW, LATER)
+        return self.ledger.outcomes.commit([Hop(task, outcome)], self.new_id, NOW, LATER)[0]
 
     def outcome(self, due: DuePromotion, item: PromotionItem, rows: int) -> BatchOutcome:
         files = tuple(FileOutcome(file.file_id, f"sha-{file.name}", rows, "staged") for file in item.sources)

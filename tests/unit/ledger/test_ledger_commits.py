@@ -12,7 +12,7 @@ from ledger_world import KEY, LATER, LAYERS, NOW, World, layer_file, transition
 from daemon.catalog.columns import ColumnChange
 from daemon.catalog.contract import Contract, LandingRules
 from daemon.catalog.ledger.committing import StaleSourceError
-from daemon.catalog.ledger.outcomes import Committed
+from daemon.catalog.ledger.outcomes import Committed, Hop
 from daemon.catalog.ledger.promotions import DuePromotion
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import (
@@ -253,7 +253,7 @@ def test_the_hop_that_a_climb_foresaw_is_planned_as_it_was_foreseen(world: World
     due = world.due(Layer.STAGED)
     task = PromotionTask(world.path, KEY, Layer.STAGED, due.items, Contract(), 1, 1)
     outcome = PromotionOutcome((world.outcome(due, due.items[0], 5),), generation=1)
-    world.ledger.outcomes.commit(task, outcome, world.new_id, NOW, LATER, climbs(world, due))
+    world.ledger.outcomes.commit([Hop(task, outcome, climbs(world, due))], world.new_id, NOW, LATER)
     (item,) = world.due(Layer.BRONZE).items
     assert (item.transition_id, item.planned_at) == ("foreseen", NOW + timedelta(microseconds=1))
     assert not world.ledger.promotions.is_planned(KEY, Layer.SILVER)
@@ -266,14 +266,14 @@ def test_an_outcome_is_void_when_its_layer_is_another_or_being_rebuilt(world: Wo
     outcome = PromotionOutcome((world.outcome(due, due.items[0], 5),), generation=1)
     task = PromotionTask(world.path, KEY, Layer.BRONZE, due.items, Contract(), 1, 2)
     with pytest.raises(StaleSourceError, match=due.items[0].transition_id):
-        world.ledger.outcomes.commit(task, outcome, world.new_id, NOW, LATER)
+        world.ledger.outcomes.commit([Hop(task, outcome)], world.new_id, NOW, LATER)
     rebuild = world.ask(Rebuild("r1", KEY, "rebuild", Layer.STAGED))
     world.begin(rebuild, hops=[])
     with pytest.raises(StaleSourceError, match=due.items[0].transition_id):
-        world.ledger.outcomes.commit(replace(task, generation=1), outcome, world.new_id, NOW, LATER)
+        world.ledger.outcomes.commit([Hop(replace(task, generation=1), outcome)], world.new_id, NOW, LATER)
     world.ledger.rebuilds.drop(rebuild, "failed", "no", NOW)
     assert world.due(Layer.BRONZE) == due
-    world.ledger.outcomes.commit(replace(task, generation=1), outcome, world.new_id, NOW, LATER)
+    world.ledger.outcomes.commit([Hop(replace(task, generation=1), outcome)], world.new_id, NOW, LATER)
 
 
 def test_a_rewritten_file_takes_a_new_generation_and_the_old_one_leaves_in_time(world: World) -> None:
@@ -283,7 +283,7 @@ def test_a_rewritten_file_takes_a_new_generation_and_the_old_one_leaves_in_time(
     before = world.ledger.rebuilds.layer(KEY, Layer.BRONZE).version
     task = PromotionTask(world.path, KEY, Layer.BRONZE, due.items, Contract(), 1, 1)
     outcome = PromotionOutcome((world.outcome(due, due.items[0], 5),), generation=2)
-    assert world.ledger.outcomes.commit(task, outcome, world.new_id, NOW, LATER).done == []
+    assert world.ledger.outcomes.commit([Hop(task, outcome)], world.new_id, NOW, LATER)[0].done == []
     found = world.ledger.rebuilds.layer(KEY, Layer.BRONZE)
     assert (found.generation, found.version) == (2, before + 1)
     assert world.ledger.rest.removals(NOW) == []

@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from paper import Desk, batch_of, refuses, told, transition
 
 from daemon.catalog.ledger.committing import StaleSourceError
-from daemon.catalog.ledger.outcomes import KnownContentError
+from daemon.catalog.ledger.outcomes import Hop, KnownContentError
+from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import FileOutcome, PromotionOutcome, PromotionTask, Rewritten, TableKey
 from daemon.catalog.rebuild import Rebuild
 from daemon.catalog.requests import RecordId
@@ -310,7 +311,7 @@ def test_what_a_lost_call_published_goes_before_its_hop_is_done_again(desk: Desk
     assert not (folder / f"{batch}.parquet").exists()
 
 
-def test_a_ledger_that_refuses_the_first_hop_is_the_machines_fault(desk: Desk) -> None:
+def test_a_ledger_that_refuses_a_climb_is_the_machines_fault(desk: Desk) -> None:
     desk.refinery.claim(KEY, a="1\n")
     commit = desk.ledger.outcomes.commit
     desk.ledger.outcomes.commit = refuses(commit, RetryLaterError("disk full"))  # type: ignore[method-assign]
@@ -321,18 +322,18 @@ def test_a_ledger_that_refuses_the_first_hop_is_the_machines_fault(desk: Desk) -
     assert step(desk) == (Layer.STAGED,)
 
 
-def test_a_ledger_that_refuses_a_later_hop_keeps_what_was_committed(desk: Desk) -> None:
+def test_a_hop_that_is_void_in_the_midst_of_a_climb_leaves_those_below_it_committed(desk: Desk) -> None:
     batch = desk.refinery.claim(KEY, a="1\n")
-    commit: Callable[..., object] = desk.ledger.outcomes.commit
-    calls = []
+    commit: Callable[..., Any] = desk.ledger.outcomes._commit
+    void = [StaleSourceError("t")]
 
-    def third(*values: object) -> object:
-        calls.append(1)
-        if len(calls) == 3:
-            raise RetryLaterError("disk full")
-        return commit(*values)
+    def third(tx: Store, hop: Hop, *values: Any) -> Any:
+        done = commit(tx, hop, *values)
+        if hop.task.target is Layer.SILVER and void:
+            raise void.pop()
+        return done
 
-    desk.ledger.outcomes.commit = third  # type: ignore[method-assign, assignment]
+    desk.ledger.outcomes._commit = third  # type: ignore[method-assign, assignment]
     assert step(desk) == CLIMB[:2]
     assert not (desk.layout.generation(Layer.GOLD, KEY, 1) / f"{batch}.parquet").exists()
     assert step(desk, Layer.SILVER) == CLIMB[2:]
