@@ -200,7 +200,7 @@ class Parts:
             files_waiting=self.intake.waiting,
             files_done=views.files_at_rest(),
             batches_in_flight=sum(views.batches_in_flight().values()),
-            rows_in_gold=sum(totals.rows for totals in views.layers() if totals.layer is Layer.GOLD),
+            rows_in_gold=views.rows_in_gold(),
         )
 
     @property

@@ -134,11 +134,23 @@ def write_bytes(final: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a whole file, atomically and durably. `mode` is the new file's, less the umask."""
     with temporary_beside(final) as temporary:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(temporary, flags, mode), "wb") as file:  # noqa: PTH123 - Path.open takes no mode bits
+        with open(os.open(temporary, flags, mode), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         rename(temporary, final)
+
+
+def write_unsynced(final: str, temporary: str, content: bytes) -> None:
+    """Write a file whole or not at all, by way of a name that nobody else uses. It may not outlast a power cut."""
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+        os.rename(temporary, final)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
 
 
 def remove_tree(path: Path) -> None:

@@ -6,10 +6,9 @@ Written by scheduling when the file has come to rest. People who drop files need
 import os
 import secrets
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
-from daemon.lake.durable import NAME_MAX, TEMPORARY, cut, make_directories
+from daemon.lake.durable import NAME_MAX, TEMPORARY, cut, make_directories, write_unsynced
 from daemon.lake.set_aside import json_document
 
 RECEIPTS = ".receipts"
@@ -32,7 +31,8 @@ def write_receipts(receipts: Iterable[tuple[str, Mapping[str, object]]]) -> None
         folder = folders[parent]
         if folder is not None:
             name = os.fsdecode(cut(os.fsencode(name), _ROOM))
-            _write(f"{folder}/{name}{_ENDING}", mark, json_document(content))
+            final = f"{folder}/{name}{_ENDING}"
+            write_unsynced(final, f"{final}.{mark}{TEMPORARY}", json_document(content))
 
 
 def _receipts_in(folder: Path) -> str | None:
@@ -42,16 +42,3 @@ def _receipts_in(folder: Path) -> str | None:
     receipts = folder / RECEIPTS
     make_directories(receipts)
     return str(receipts)
-
-
-def _write(final: str, mark: str, content: bytes) -> None:
-    # As `temporary_beside`, less what it does for each of a thousand files and no receipt needs.
-    temporary = f"{final}.{mark}{TEMPORARY}"
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-        os.rename(temporary, final)
-    except OSError:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise

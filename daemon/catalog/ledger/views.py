@@ -92,6 +92,13 @@ class LedgerViews:
             for row in rows
         ]
 
+    def rows_in_gold(self) -> int:
+        """The rows of all tables that stand in gold."""
+        row = self._store.row(
+            f"SELECT coalesce(sum(rows), 0) AS rows FROM layers WHERE layer = 'gold' AND {_REAL}"
+        )
+        return row["rows"] if row else 0
+
     def batches_in_flight(self) -> dict[TableKey, int]:
         """Batches claimed and not yet done, per table."""
         rows = self._store.rows(
