@@ -118,9 +118,7 @@ class Refinery:
                 )
             )
         self.contracts.reload()
-        batch = Claims(self.ledger.intake, self.layout).claim(key, files, datetime.now(UTC))
-        assert batch is not None
-        return batch
+        return Claims(self.ledger.intake, self.layout).claim({key: files}, datetime.now(UTC))[key]
 
     def climb(self, key: TableKey, *hops: Layer) -> None:
         """Carry what is due up these hops, and no further; all of them unless told."""

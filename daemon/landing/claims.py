@@ -1,13 +1,14 @@
 """Claiming: ready files are renamed into `landing/.claimed/<batch_id>/`, so that nobody changes them under us.
 
 Called by intake. The ledger knows the intent before the first rename, and is told after the folders are
-synced what the disk shows; a crash at any point is put right by `recover`.
+synced what the disk shows; a crash at any point is put right by `recover`. Batches of several tables are claimed
+together, with one commit for each of the two.
 """
 
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -44,31 +45,38 @@ class ReadyFile:
 
 
 class Claims:
-    """Turns ready files of one table into a batch."""
+    """Turns ready files of tables into batches."""
 
     def __init__(self, ledger: IntakeLedger, layout: Layout) -> None:
         self._ledger = ledger
         self._layout = layout
         self._root = f"{layout.root}/"
 
-    def claim(self, key: TableKey, files: Sequence[ReadyFile], now: datetime) -> str | None:
-        """Claim `files` as one batch and return its id; None when none of them was left to claim.
+    def claim(self, batches: Mapping[TableKey, Sequence[ReadyFile]], now: datetime) -> dict[TableKey, str]:
+        """Claim files of each table as one batch; returns the ids of the batches that came to be, by table.
 
-        A file that vanished, was replaced or opened for writing meanwhile stays out of the batch. Raises
-        OSError and RetryLaterError for the machine's faults: what was renamed by then is recovered by
-        `recover`.
+        A file that vanished, was replaced or opened for writing meanwhile stays out of its batch; there is none where none
+        was left to claim. Raises OSError and RetryLaterError for the machine's faults: what was renamed by then is
+        recovered by `recover`.
         """
-        batch_id = new_id()
-        folder = self._layout.claimed(batch_id)
-        inside = self._layout.relative(folder)
-        intents = tuple(self._intent(file, inside, ordinal) for ordinal, file in enumerate(files))
-        self._ledger.intend(batch_id, key, intents, now)
-        if not folder.parent.is_dir():
-            make_directory(
-                folder.parent
-            )  # raises where landing is gone: its place is left to whoever brings it back
-        folder.mkdir()  # its name is made durable together with the files in it
-        return self._carry_out(OpenClaim(batch_id, key, intents), files, now)
+        claims = [self._intended(key, files) for key, files in batches.items()]
+        self._ledger.intend(claims, now)
+        place = self._layout.claimed("")
+        if not place.is_dir():
+            make_directory(place)  # raises where landing is gone: its place is left to whoever brings it back
+        for claim in claims:
+            os.mkdir(f"{place}/{claim.batch_id}")  # made durable together with the names of the files in it
+            for intent in claim.intents:
+                _take(self._root + intent.landing_path, self._root + intent.claimed_path, intent)
+        files = [file for batch in batches.values() for file in batch]
+        for folder in {os.path.dirname(file.path) for file in files}:
+            sync_directory(folder)
+        confirmed = self._confirm(claims, now)
+        for file in files:
+            if file.marker is not None and not os.path.lexists(file.path):
+                with suppress(FileNotFoundError):
+                    os.unlink(file.marker)
+        return confirmed
 
     def recover(self, now: datetime) -> list[TableKey]:
         """Put right the claims that a crash or a refusal left half done, from what the disk shows.
@@ -78,7 +86,7 @@ class Claims:
         claims = self._ledger.open_claims()
         for claim in claims:
             self._claim_anew(claim, now)
-            self._confirm(claim, now)
+            self._confirm([claim], now)
             log.info(
                 Event.CLAIM_RECOVERED, domain=claim.key.domain, table=claim.key.table, batch_id=claim.batch_id
             )
@@ -101,27 +109,21 @@ class Claims:
                 _remove_empty(folder)
         return found
 
-    def _intent(self, file: ReadyFile, inside: str, ordinal: int) -> ClaimIntent:
-        return ClaimIntent(
-            name=file.name,
-            landing_path=file.path.removeprefix(self._root),
-            claimed_path=f"{inside}/{_claimed_name(ordinal, file.path)}",
-            size=file.size,
-            mtime_ns=file.mtime_ns,
-            inode=file.inode,
+    def _intended(self, key: TableKey, files: Sequence[ReadyFile]) -> OpenClaim:
+        batch_id = new_id()
+        inside = self._layout.relative(self._layout.claimed(batch_id))
+        intents = (
+            ClaimIntent(
+                name=file.name,
+                landing_path=file.path.removeprefix(self._root),
+                claimed_path=f"{inside}/{_claimed_name(ordinal, file.path)}",
+                size=file.size,
+                mtime_ns=file.mtime_ns,
+                inode=file.inode,
+            )
+            for ordinal, file in enumerate(files)
         )
-
-    def _carry_out(self, claim: OpenClaim, files: Sequence[ReadyFile], now: datetime) -> str | None:
-        for intent in claim.intents:
-            _take(self._root + intent.landing_path, self._root + intent.claimed_path, intent)
-        for folder in {os.path.dirname(file.path) for file in files}:
-            sync_directory(folder)
-        batch_id = self._confirm(claim, now)
-        for file in files:
-            if file.marker is not None and not os.path.lexists(file.path):
-                with suppress(FileNotFoundError):
-                    os.unlink(file.marker)
-        return batch_id
+        return OpenClaim(batch_id, key, tuple(intents))
 
     def _claim_anew(self, claim: OpenClaim, now: datetime) -> None:
         """Take what a claim has got into another folder: a sync of the first may have failed.
@@ -138,38 +140,46 @@ class Claims:
             replace(intent, claimed_path=f"{inside}/{os.path.basename(intent.claimed_path)}")
             for intent in taken
         )
-        self._ledger.intend(batch_id, claim.key, intents, now)
+        anew = OpenClaim(batch_id, claim.key, intents)
+        self._ledger.intend([anew], now)
         folder.mkdir()
         for old, new in zip(taken, intents, strict=True):
             os.rename(root + old.claimed_path, root + new.claimed_path)
-        self._confirm(OpenClaim(batch_id, claim.key, intents), now)
+        self._confirm([anew], now)
 
-    def _confirm(self, claim: OpenClaim, now: datetime) -> str | None:
-        """Tell the ledger which files are ours: those in the claimed folder. Raises FileNotFoundError without a landing."""
-        folder = self._layout.claimed(claim.batch_id)
-        sizes: dict[int, tuple[int, int]] = {}
+    def _confirm(self, claims: Sequence[OpenClaim], now: datetime) -> dict[TableKey, str]:
+        """Tell the ledger which files are ours: those in the folders. Raises FileNotFoundError where landing is gone."""
+        claimed = {claim.batch_id: self._ours(claim) for claim in claims}
+        if not self._layout.landing.is_dir():  # moved away for a while, and what we claimed with it
+            raise FileNotFoundError(errno.ENOENT, "landing is gone", str(self._layout.landing))
+        folders = [self._layout.claimed(batch_id) for batch_id, sizes in claimed.items() if sizes]
+        for folder in (*folders, *{folder.parent for folder in folders}):
+            sync_directory(folder)
+        confirmed = self._ledger.confirm(claimed, new_id, now)
+        for claim in claims:
+            sizes = claimed[claim.batch_id]
+            if claim.batch_id not in confirmed:
+                _remove_empty(self._layout.claimed(claim.batch_id))
+                continue
+            log.info(
+                Event.BATCH_CLAIMED,
+                domain=claim.key.domain,
+                table=claim.key.table,
+                batch_id=claim.batch_id,
+                files=len(sizes),
+                bytes=sum(size for size, _ in sizes.values()),
+            )
+        return {claim.key: claim.batch_id for claim in claims if claim.batch_id in confirmed}
+
+    def _ours(self, claim: OpenClaim) -> dict[int, tuple[int, int]]:
+        """Size and mtime_ns of those files of a claim that are in its folder to stay, by ordinal."""
+        sizes = {}
         for ordinal, intent in enumerate(claim.intents):
             with suppress(FileNotFoundError):
                 found = _kept(self._root + intent.claimed_path, self._root + intent.landing_path)
                 if found is not None:
                     sizes[ordinal] = (found.st_size, found.st_mtime_ns)
-        if not self._layout.landing.is_dir():  # moved away for a while, and what we claimed with it
-            raise FileNotFoundError(errno.ENOENT, "landing is gone", str(self._layout.landing))
-        if sizes:
-            sync_directory(folder)
-            sync_directory(folder.parent)
-        if not self._ledger.confirm(claim.batch_id, sizes, new_id(), now):
-            _remove_empty(folder)
-            return None
-        log.info(
-            Event.BATCH_CLAIMED,
-            domain=claim.key.domain,
-            table=claim.key.table,
-            batch_id=claim.batch_id,
-            files=len(sizes),
-            bytes=sum(size for size, _ in sizes.values()),
-        )
-        return claim.batch_id
+        return sizes
 
 
 def _take(landing_path: str, claimed_path: str, intent: ClaimIntent) -> None:

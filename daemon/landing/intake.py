@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from itertools import islice
 
 import structlog
 
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 _MAX_UNSTAGED = 2
 """Batches of a table that are claimed and not staged: one that is being read, and the next."""
+_TOGETHER = 32
+"""Tables whose files are claimed in one go, at most: the first of them must not wait long for the last."""
 _MACHINE_WAIT = 5.0
 """Seconds until a claim that the machine refused is tried again."""
 _MOST_WORDS = 20_000
@@ -207,10 +210,9 @@ class Intake:
                 if self._claims.give_back_forgotten():
                     self.sweep()
                 self._swept = False
-            if not self._has_room():
-                return
-            for key in list(self._candidates.ready):
-                self._claim_table(key)
+            while batches := self._next_batches():
+                for key in self._claims.claim(batches, self._now()):
+                    self._claimed(key)
         except (RetryLaterError, OSError) as error:
             self._refused = True
             self._refused_until = time.monotonic() + _MACHINE_WAIT
@@ -233,13 +235,16 @@ class Intake:
         self._refused = False
         self.sweep()
 
-    def _claim_table(self, key: TableKey) -> None:
-        while self._ledger.promotions.unstaged(key) < _MAX_UNSTAGED and not self._stopping.is_set():
-            files = self._next_batch(key) if self._has_room() else []
-            if not files:
-                return
-            if self._claims.claim(key, files, self._now()):
-                self._claimed(key)
+    def _next_batches(self) -> dict[TableKey, list[ReadyFile]]:
+        """A batch of each of some tables that have ready files and not too many batches waiting."""
+        if self._stopping.is_set() or not self._has_room():
+            return {}
+        with_room = (
+            key
+            for key in list(self._candidates.ready)
+            if self._ledger.promotions.unstaged(key) < _MAX_UNSTAGED
+        )
+        return {key: self._next_batch(key) for key in islice(with_room, _TOGETHER)}
 
     def _next_batch(self, key: TableKey) -> list[ReadyFile]:
         """Take files off a table's ready ones, the first ready first, up to the batch's limit; a large file goes alone."""

@@ -244,7 +244,7 @@ CORNERS = (
     Scene("tidied", _alone, meanwhile="tidy"),
     *(
         Scene(f"refused {what}", _alone, meanwhile=f"refuse {what}")
-        for what in ("folder", "claim", "archive", "receipt")
+        for what in ("folder", "claim", "archive", "lineage", "receipt")
     ),
     Scene(
         "overtaken",

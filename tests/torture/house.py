@@ -103,7 +103,7 @@ class House:
             files = list(ready.values())
             for file in files:
                 self._candidates.taken(key, file.path)
-            self._claims.claim(key, files, datetime.now(UTC))
+            self._claims.claim({key: files}, datetime.now(UTC))
         self._refinery.backoff.release("machine")
         for key in {key for key, _ in ledger.promotions.due_hops()}:
             self._refinery.climb(key)

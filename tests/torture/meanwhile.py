@@ -59,7 +59,8 @@ MEANWHILE: dict[str, tuple[str, Callable[[], None]]] = {
     "refuse folder": ("before lake.durable:make_directory:sync_directory#1", _refuse),
     "refuse claim": ("before landing.claims:Claims._confirm:sync_directory#1", _refuse),
     "refuse archive": ("before lake.archive:_make_durable:sync_directory#1", _refuse),
-    "refuse receipt": ("before lake.receipts:_write:rename#1", _refuse),
+    "refuse lineage": ("before lake.durable:write_unsynced:rename#1", _refuse),
+    "refuse receipt": ("before lake.receipts:write_receipts:write_unsynced#1", _refuse),
     "overtake": ("before lake.generations:build_next:link#2", _overtake),
 }
 """By the name that a scene says: the point, and what is done there."""

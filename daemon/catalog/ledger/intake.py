@@ -4,7 +4,7 @@ Called by landing.intake.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -45,21 +45,21 @@ class IntakeLedger:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def intend(self, batch_id: str, key: TableKey, intents: Sequence[ClaimIntent], now: datetime) -> None:
+    def intend(self, claims: Sequence[OpenClaim], now: datetime) -> None:
         """Write down which files are about to be renamed, before the first rename."""
         with self._store.transaction() as tx:
-            tx.execute(
+            tx.execute_many(
                 "INSERT INTO batches (batch_id, domain, table_name, state, created_at) VALUES (?, ?, ?, 'claiming', ?)",
-                (batch_id, *key, now.isoformat()),
+                ((claim.batch_id, *claim.key, now.isoformat()) for claim in claims),
             )
             tx.execute_many(
                 "INSERT INTO files (batch_id, ordinal, domain, table_name, name, landing_path, claimed_path, size, "
                 "mtime_ns, inode, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'claiming')",
                 (
                     (
-                        batch_id,
+                        claim.batch_id,
                         ordinal,
-                        *key,
+                        *claim.key,
                         intent.name,
                         os.fsencode(intent.landing_path),
                         os.fsencode(intent.claimed_path),
@@ -67,35 +67,36 @@ class IntakeLedger:
                         intent.mtime_ns,
                         intent.inode,
                     )
-                    for ordinal, intent in enumerate(intents)
+                    for claim in claims
+                    for ordinal, intent in enumerate(claim.intents)
                 ),
             )
 
     def confirm(
-        self, batch_id: str, claimed: Mapping[int, tuple[int, int]], transition_id: str, now: datetime
-    ) -> bool:
-        """Turn an intended claim into an open batch with its first promotion planned.
+        self, claimed: Mapping[str, Mapping[int, tuple[int, int]]], new_id: Callable[[], str], now: datetime
+    ) -> set[str]:
+        """Turn intended claims into open batches with their first promotion planned; returns the ids of those.
 
-        `claimed` holds size and mtime_ns, by ordinal, of the files that are in the claimed folder. The others
-        vanished, or stay in landing for the next sweep. Returns False, and cancels the batch, when no file is
-        left.
+        `claimed` holds, by batch, size and mtime_ns of the files that are in its folder, by ordinal. The others vanished,
+        or stay in landing for the next sweep. A batch of which no file is left is cancelled.
         """
         with self._store.transaction() as tx:
-            tx.execute_many(
-                "UPDATE files SET state = 'claimed', size = ?, mtime_ns = ? WHERE batch_id = ? AND ordinal = ?",
-                [(size, mtime_ns, batch_id, ordinal) for ordinal, (size, mtime_ns) in claimed.items()],
-            )
-            tx.execute(
-                "UPDATE files SET state = 'vanished', at_rest = 1 WHERE batch_id = ? AND state = 'claiming'",
-                (batch_id,),
-            )
-            state = "open" if claimed else "cancelled"
-            tx.execute("UPDATE batches SET state = ? WHERE batch_id = ?", (state, batch_id))
-            if claimed:
-                batch = tx.row("SELECT domain, table_name FROM batches WHERE batch_id = ?", (batch_id,))
-                assert batch is not None  # noqa: S101 - its claim was intended before
-                plan(tx, TableKey(*batch), batch_id, Layer.STAGED, transition_id, now)
-        return bool(claimed)
+            for batch_id, sizes in claimed.items():
+                tx.execute_many(
+                    "UPDATE files SET state = 'claimed', size = ?, mtime_ns = ? WHERE batch_id = ? AND ordinal = ?",
+                    [(size, mtime_ns, batch_id, ordinal) for ordinal, (size, mtime_ns) in sizes.items()],
+                )
+                tx.execute(
+                    "UPDATE files SET state = 'vanished', at_rest = 1 WHERE batch_id = ? AND state = 'claiming'",
+                    (batch_id,),
+                )
+                state = "open" if sizes else "cancelled"
+                tx.execute("UPDATE batches SET state = ? WHERE batch_id = ?", (state, batch_id))
+                if sizes:
+                    batch = tx.row("SELECT domain, table_name FROM batches WHERE batch_id = ?", (batch_id,))
+                    assert batch is not None  # noqa: S101 - its claim was intended before
+                    plan(tx, TableKey(*batch), batch_id, Layer.STAGED, new_id(), now)
+        return {batch_id for batch_id, sizes in claimed.items() if sizes}
 
     def open_claims(self) -> list[OpenClaim]:
         """Claims that a crash left between intent and confirmation, oldest first."""

@@ -13,7 +13,7 @@ import polars as pl
 from typer.testing import Result
 
 from daemon.catalog.contract import Contract
-from daemon.catalog.ledger.intake import ClaimIntent
+from daemon.catalog.ledger.intake import ClaimIntent, OpenClaim
 from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.ledger.outcomes import Hop
 from daemon.catalog.ledger.promotions import DuePromotion
@@ -64,8 +64,8 @@ class Root:
             ClaimIntent(name, f"landing/{name}", f"landing/.claimed/{batch}/{name}", 100, 1, number)
             for number, name in enumerate(names)
         ]
-        self.ledger.intake.intend(batch, key, intents, NOW)
-        self.ledger.intake.confirm(batch, dict.fromkeys(range(len(names)), (100, 1)), self.new_id(), NOW)
+        self.ledger.intake.intend([OpenClaim(batch, key, tuple(intents))], NOW)
+        self.ledger.intake.confirm({batch: dict.fromkeys(range(len(names)), (100, 1))}, self.new_id, NOW)
         return batch
 
     def due(self, key: TableKey, target: Layer) -> DuePromotion:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from daemon.catalog.ledger.intake import ClaimIntent
+from daemon.catalog.identity import new_id
+from daemon.catalog.ledger.intake import ClaimIntent, OpenClaim
 from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
@@ -57,7 +58,7 @@ def cut_short(ledger: Ledger, layout: Layout, batch: str) -> Path:
     """A claim of that file that a kill cut short before the file was touched; returns its claimed path."""
     claimed = f"landing/.claimed/{batch}/0-a.csv"
     intent = ClaimIntent("orders/a.csv", "landing/orders/a.csv", claimed, 8, 1, 1)
-    ledger.intake.intend(batch, KEY, [intent], NOW)
+    ledger.intake.intend([OpenClaim(batch, KEY, (intent,))], NOW)
     layout.claimed(batch).mkdir()
     return layout.root / claimed
 
@@ -76,7 +77,7 @@ def test_a_link_or_pipe_that_took_a_file_s_place_goes_back_and_is_never_opened(
     good, taken = layout.landing / "orders/good.csv", layout.landing / "orders/taken.csv"
     good.write_text("a,b\n3,4\n")
     taken.symlink_to(tmp_path / "secret") if kind == "link" else os.mkfifo(taken)
-    batch = claims.claim(KEY, [ready(good), ready(taken)], NOW)
+    batch = claims.claim({KEY: [ready(good), ready(taken)]}, NOW).get(KEY)
     assert batch is not None
     assert [path.name for path in layout.claimed(batch).iterdir()] == ["0-good.csv"]
     assert taken.is_symlink() if kind == "link" else taken.is_fifo()
@@ -95,9 +96,27 @@ def test_what_goes_back_has_its_name_in_landing_durably_before_it_loses_the_othe
             names.append([path.name for path in layout.claimed("").glob("*/*")])
 
     monkeypatch.setattr(module, "sync_directory", noted)
-    claims.claim(KEY, [ready(taken)], NOW)
+    claims.claim({KEY: [ready(taken)]}, NOW)
     assert names == [["0-taken.csv"]]
     assert taken.is_fifo()
+
+
+def test_batches_of_several_tables_are_claimed_together_and_one_without_a_file_left_is_none(
+    layout: Layout, ledger: Ledger, claims: Claims
+) -> None:
+    tables = [TableKey("main", name) for name in ("orders", "customers", "gone")]
+    files = {table: layout.landing / f"{table.table}/a.csv" for table in tables}
+    for path in files.values():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("a,b\n1,2\n")
+    found = {table: [ready(path)] for table, path in files.items()}
+    files[tables[-1]].unlink()
+    batches = claims.claim(found, NOW)
+    assert list(batches) == tables[:2]
+    for batch in batches.values():
+        assert (layout.claimed(batch) / "0-a.csv").read_text() == "a,b\n1,2\n"
+    assert [ledger.promotions.unstaged(table) for table in tables] == [1, 1, 0]
+    assert len(list(layout.claimed("").iterdir())) == 2
 
 
 def test_when_nothing_but_a_link_is_left_there_is_no_batch(
@@ -105,7 +124,7 @@ def test_when_nothing_but_a_link_is_left_there_is_no_batch(
 ) -> None:
     taken = layout.landing / "orders/taken.csv"
     taken.symlink_to(tmp_path)
-    assert claims.claim(KEY, [ready(taken)], NOW) is None
+    assert not claims.claim({KEY: [ready(taken)]}, NOW)
     assert taken.is_symlink()
 
 
@@ -115,7 +134,7 @@ def test_a_landing_that_was_moved_away_is_not_made_anew_by_a_claim(
     found = ready(file)
     layout.landing.rename(layout.root / "away")
     with pytest.raises(FileNotFoundError):
-        claims.claim(KEY, [found], NOW)
+        claims.claim({KEY: [found]}, NOW)
     assert not layout.landing.exists()
     (layout.root / "away").rename(layout.landing)
     assert claims.recover(NOW) == [KEY]
@@ -128,7 +147,7 @@ def test_a_claim_is_not_given_up_while_landing_is_away_and_its_files_with_it(
     with monkeypatch.context() as moment:
         moment.setattr(module, "sync_directory", lambda _: layout.landing.rename(layout.root / "away"))
         with pytest.raises(FileNotFoundError):
-            claims.claim(KEY, [ready(file)], NOW)
+            claims.claim({KEY: [ready(file)]}, NOW)
     with pytest.raises(FileNotFoundError, match="landing is gone"):
         claims.recover(NOW)
     (layout.root / "away").rename(layout.landing)
@@ -167,7 +186,7 @@ def test_a_claimed_folder_whose_sync_failed_is_made_anew_before_a_sync_is_truste
     with monkeypatch.context() as moment:
         moment.setattr(module, "sync_directory", refuse)
         with pytest.raises(OSError, match="Input/output error"):
-            claims.claim(KEY, [ready(file)], NOW)
+            claims.claim({KEY: [ready(file)]}, NOW)
         with pytest.raises(OSError, match="Input/output error"):
             claims.recover(NOW)
     synced: list[Path] = []
@@ -187,7 +206,7 @@ def test_a_file_whose_writer_opened_it_as_it_was_claimed_stays_claimed_when_its_
 ) -> None:
     with file.open("a"):
         monkeypatch.setattr(module, "sync_directory", lambda _: file.write_text("a,b\n3,4\n"))
-        batch = claims.claim(KEY, [ready(file)], NOW)
+        batch = claims.claim({KEY: [ready(file)]}, NOW).get(KEY)
     assert batch is not None
     assert [path.read_text() for path in layout.claimed(batch).iterdir()] == ["a,b\n1,2\n"]
     assert file.read_text() == "a,b\n3,4\n"
@@ -226,9 +245,9 @@ def test_a_done_marker_goes_with_its_file_and_stays_while_the_file_does(
     file.write_text("a,b\n1,2\n")
     marker.touch()
     with file.open("a"):
-        assert claims.claim(KEY, [replace(ready(file), marker=str(marker))], NOW) is None
+        assert not claims.claim({KEY: [replace(ready(file), marker=str(marker))]}, NOW)
         assert marker.exists()
-    assert claims.claim(KEY, [replace(ready(file), marker=str(marker))], NOW) is not None
+    assert claims.claim({KEY: [replace(ready(file), marker=str(marker))]}, NOW)
     assert not marker.exists()
 
 
@@ -241,8 +260,8 @@ def test_everything_that_was_given_up_goes_back_into_folders_that_are_made_anew(
             ClaimIntent(name, f"landing/{name}", f"landing/.claimed/{batch}/{Path(name).name}", 8, 1, 1)
             for name in files
         ]
-        ledger.intake.intend(batch, KEY, intents, NOW)
-        ledger.intake.confirm(batch, {}, "t", NOW)
+        ledger.intake.intend([OpenClaim(batch, KEY, tuple(intents))], NOW)
+        ledger.intake.confirm({batch: {}}, new_id, NOW)
         layout.claimed(batch).mkdir()
         for name in files:
             (layout.claimed(batch) / Path(name).name).write_text(name)
@@ -274,7 +293,7 @@ def test_a_claimed_name_is_utf_8_fits_a_directory_and_keeps_its_ending(
 ) -> None:
     file = layout.landing / "orders" / name
     file.write_text("a,b\n1,2\n")
-    batch = claims.claim(KEY, [replace(ready(file), name="orders/odd.csv")], NOW)
+    batch = claims.claim({KEY: [replace(ready(file), name="orders/odd.csv")]}, NOW).get(KEY)
     assert batch is not None
     assert [path.name for path in layout.claimed(batch).iterdir()] == [claimed]
 
@@ -283,7 +302,7 @@ def test_the_first_claim_makes_its_place_and_needs_no_marker_to_be_there_still(
     layout: Layout, file: Path, claims: Claims
 ) -> None:
     (layout.landing / ".claimed").rmdir()
-    assert claims.claim(KEY, [replace(ready(file), marker=str(file.with_suffix(".done")))], NOW)
+    assert claims.claim({KEY: [replace(ready(file), marker=str(file.with_suffix(".done")))]}, NOW)
 
 
 def test_a_claim_tells_how_much_it_took(layout: Layout, ledger: Ledger, claims: Claims) -> None:
@@ -291,7 +310,7 @@ def test_a_claim_tells_how_much_it_took(layout: Layout, ledger: Ledger, claims: 
         (layout.landing / "orders" / name).write_text("a,b\n1,2\n")
     files = [ready(path) for path in sorted((layout.landing / "orders").iterdir())]
     with capture_logs() as logs:
-        batch = claims.claim(KEY, files, NOW)
+        batch = claims.claim({KEY: files}, NOW).get(KEY)
     assert logs == [
         {
             "event": Event.BATCH_CLAIMED,
@@ -314,6 +333,6 @@ def test_a_link_that_took_a_file_s_place_is_removed_when_that_is_taken_again(
     taken.symlink_to("elsewhere")
     found = ready(taken)
     monkeypatch.setattr(module, "sync_directory", lambda _: taken.write_text("a,b\n1,2\n"))
-    assert claims.claim(KEY, [found], NOW) is None
+    assert not claims.claim({KEY: [found]}, NOW)
     assert taken.read_text() == "a,b\n1,2\n"
     assert not list((layout.landing / ".claimed").iterdir())

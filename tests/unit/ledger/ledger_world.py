@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from daemon.catalog.contract import Contract
-from daemon.catalog.ledger.intake import ClaimIntent
+from daemon.catalog.ledger.intake import ClaimIntent, OpenClaim
 from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.ledger.outcomes import Committed, Hop
 from daemon.catalog.ledger.promotions import DuePromotion
@@ -48,7 +48,7 @@ class World:
     def claim(self, *names: str, batch_id: str | None = None) -> str:
         batch_id = batch_id or self.new_id()
         self.intend(batch_id, *names)
-        self.ledger.intake.confirm(batch_id, dict.fromkeys(range(len(names)), (10, 1)), self.new_id(), NOW)
+        self.ledger.intake.confirm({batch_id: dict.fromkeys(range(len(names)), (10, 1))}, self.new_id, NOW)
         return batch_id
 
     def intend(self, batch_id: str, *names: str) -> None:
@@ -56,7 +56,7 @@ class World:
             ClaimIntent(name, f"landing/{name}", f"landing/.claimed/{batch_id}/{name}", 10, 1, number)
             for number, name in enumerate(names)
         ]
-        self.ledger.intake.intend(batch_id, self.key, intents, NOW)
+        self.ledger.intake.intend([OpenClaim(batch_id, self.key, tuple(intents))], NOW)
 
     def due(self, target: Layer) -> DuePromotion:
         due = self.ledger.promotions.due(self.key, target, ())

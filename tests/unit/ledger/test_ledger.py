@@ -58,7 +58,7 @@ def test_an_intended_claim_is_found_again_after_a_crash(world: World) -> None:
 
 def test_a_claim_of_which_nothing_is_left_is_cancelled(world: World) -> None:
     world.intend("b1", "a.csv")
-    assert not world.ledger.intake.confirm("b1", {}, "t1", NOW)
+    assert not world.ledger.intake.confirm({"b1": {}}, world.new_id, NOW)
     assert world.ledger.intake.open_claims() == []
     assert not world.ledger.promotions.unfinished()
 
@@ -234,7 +234,7 @@ def test_an_illegal_state_change_raises_and_changes_nothing(world: World) -> Non
     for target in (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD):
         world.climb(target)
     with pytest.raises(IllegalChangeError, match="illegal state change in files"):
-        world.ledger.intake.confirm(batch, {0: (10, 1)}, world.new_id(), NOW)
+        world.ledger.intake.confirm({batch: {0: (10, 1)}}, world.new_id, NOW)
     assert {file.state for file in world.ledger.views.files_of_batch(batch)} == {"ingested"}
 
 
@@ -365,8 +365,8 @@ def test_a_claim_is_told_as_it_was_intended_and_what_of_it_was_given_up(world: W
     assert [(claim.batch_id, claim.key) for claim in claims] == [("first", KEY), ("second", KEY)]
     b = ClaimIntent("b.csv", "landing/b.csv", "landing/.claimed/first/b.csv", 10, 1, 1)
     assert claims[0].intents[1] == b
-    assert world.ledger.intake.confirm("first", {0: (10, 1)}, "t1", NOW)
-    assert not world.ledger.intake.confirm("second", {}, "t2", NOW)
+    claimed: dict[str, dict[int, tuple[int, int]]] = {"first": {0: (10, 1)}, "second": {}}
+    assert world.ledger.intake.confirm(claimed, world.new_id, NOW) == {"first"}
     with sqlite3.connect(world.path) as connection:
         states = dict(connection.execute("SELECT batch_id, state FROM batches"))
     connection.close()
