@@ -4,6 +4,7 @@
 are renamed into landing at once, into a table each, it stops when the gold file is there.
 """
 
+import os
 import statistics
 import sys
 import tempfile
@@ -21,6 +22,8 @@ ROUNDS = 5
 _WARM_UP = 3
 _PAUSE = 0.05
 _PATIENCE = 60.0
+_LOOK = 0.02
+"""Seconds between two looks at 100 tables: each takes 3 ms of the processor that the daemon is measured on."""
 
 
 def main() -> int:
@@ -79,7 +82,7 @@ def _all(root: Path, outside: Path, number: int) -> list[float]:
         for table in tables:
             if table not in ended and len(_files(root / f"data/gold/main/{table}")) > before[table]:
                 ended[table] = time.perf_counter()
-        time.sleep(0.002)
+        time.sleep(_LOOK)
     time.sleep(2)  # until sources are archived as well
     return [ended.get(table, began[table] + _PATIENCE) - began[table] for table in tables]
 
@@ -98,7 +101,7 @@ def _rows(gold: Path) -> int:
 
 def _files(folder: Path) -> set[str]:
     try:
-        return {path.name for path in folder.iterdir() if path.suffix == ".parquet"}
+        return {name for name in os.listdir(folder) if name.endswith(".parquet")}  # noqa: PTH208 - names, and cheaply
     except FileNotFoundError:
         return set()
 
