@@ -74,7 +74,7 @@ class _Attack:
     def at_rest(self, boxed: Boxed) -> None:
         """Wait until nothing is claimed: whoever takes landing away now takes nobody's file with it."""
         claimed = self.landing / ".claimed"
-        boxed.until(lambda: not any(claimed.iterdir()), 60, "files at rest")
+        boxed.until(lambda: not any(claimed.iterdir()), _NEVER, "files at rest")
 
     def expect(self, boxed: Boxed, event: str, words: str = "", seconds: float = _SLACK) -> bool:
         """Count a fault that the daemon told of; one more is planned. Returns whether it did."""
