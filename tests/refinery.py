@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+from ledgers import open_ledger
+
 from daemon.catalog.compaction import CompactionLimits
 from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
-from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.rebuild import Rebuild, RebuildKind
 from daemon.catalog.transition import Layer
@@ -57,7 +58,7 @@ class Refinery:
     def __post_init__(self) -> None:
         for folder in (self.layout.landing, self.layout.data, self.layout.contracts, self.layout.transforms):
             folder.mkdir(parents=True, exist_ok=True)
-        self.ledger = Ledger.open(self.layout.ledger)
+        self.ledger = open_ledger(self.layout.ledger)
         self.contracts = ContractStore(self.layout.contracts)
         workers = cast("WorkerPool", self.workers)
         self.backoff = backoff = Backoff(1.0, 1.0, self.clock)

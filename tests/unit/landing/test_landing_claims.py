@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from ledgers import open_ledger
 from structlog.testing import capture_logs
 
 from daemon.catalog.identity import new_id
@@ -36,7 +37,7 @@ def layout(tmp_path: Path) -> Layout:
 
 @pytest.fixture
 def ledger(layout: Layout) -> Iterator[Ledger]:
-    ledger = Ledger.open(layout.ledger)
+    ledger = open_ledger(layout.ledger)
     yield ledger
     ledger.close()
 

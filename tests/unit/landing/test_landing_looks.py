@@ -107,6 +107,14 @@ def test_a_file_that_is_written_to_waits_anew(landing: Landing) -> None:
     assert landing.ready() == ["a.csv"]
 
 
+def test_a_file_that_changed_unnoticed_is_found_out_when_its_time_has_come(landing: Landing) -> None:
+    landing.hint(landing.drop("a.csv"), 0)
+    landing.drop("a.csv", "a\n1\n2\n")
+    landing.candidates.look_again(10)
+    assert landing.ready() == []
+    assert landing.candidates.next_due == pytest.approx(20)
+
+
 def test_the_time_to_look_again_is_that_of_the_first_that_waits(landing: Landing) -> None:
     landing.hint(landing.drop("a.csv"), 0)
     landing.hint(landing.drop("b.csv"), 5)
@@ -340,6 +348,20 @@ def test_a_landing_that_is_away_is_said_to_be(landing: Landing) -> None:
     (line,) = landing.sweep()
     assert (line["event"], line["log_level"]) == ("file_ignored", "warning")
     assert line["reason"].endswith("is it still there?")
+
+
+def test_files_that_wait_take_their_folders_room(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_IN_FOLDER", 2)
+    for name in ("a.csv", "b.csv", "c.csv"):
+        landing.hint(landing.drop(name), 0)
+    assert landing.candidates.count == 2
+    landing.candidates.look_again(10)
+    assert landing.ready() == ["a.csv", "b.csv"]
+    landing.hint(str(landing.folder / "c.csv"), 11, moved=True)
+    assert landing.candidates.count == 2
+    landing.candidates.taken(ORDERS, str(landing.folder / "a.csv"))
+    landing.hint(str(landing.folder / "c.csv"), 12, moved=True)
+    assert landing.ready() == ["b.csv", "c.csv"]
 
 
 def test_a_sweep_pays_when_half_of_the_room_of_a_folder_that_was_passed_over_is_free(

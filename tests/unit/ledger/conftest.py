@@ -5,14 +5,12 @@ from pathlib import Path
 
 import pytest
 from ledger_world import World
-
-from daemon.catalog.ledger.ledger import Ledger
+from ledgers import open_ledger
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     path = tmp_path / "state.sqlite3"
-    ledger = Ledger.open(path)
-    world = World(ledger, path)
+    world = World(open_ledger(path), path)
     yield world
     world.ledger.close()

@@ -203,6 +203,8 @@ def test_a_promotion_that_waits_as_one_of_a_group_lets_later_ones_pass(world: Wo
     due = world.due(Layer.SILVER)
     rewritten = BatchOutcome(transition("again", first, Layer.SILVER, 4), layer_file(first, 4, "g2.parquet"))
     world.commit(due, world.outcome(due, due.items[0], 5), rewritten=(rewritten,))
+    totals = {found.layer: (found.rows, found.files) for found in world.ledger.views.layers()}
+    assert (totals[Layer.SILVER], totals[Layer.GOLD]) == ((9, 2), (5, 1))
     world.climb(Layer.SILVER)
     group = world.due(Layer.GOLD)
     assert [item.batch_id for item in group.items] == [first, second]

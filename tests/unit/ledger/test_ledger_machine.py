@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from ledger_world import KEY, LAYERS, NOW, World, transition
+from ledgers import open_ledger
 
 from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.ledger.promotions import DuePromotion
@@ -20,7 +21,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def open(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         path = Path(self.folder.name) / "state.sqlite3"
-        self.world = World(Ledger.open(path), path)
+        self.world = World(open_ledger(path), path)
         self.live: dict[str, list[str]] = {}
         self.reached: dict[str, dict[Layer, int]] = {}
         self.dropped: set[str] = set()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from ledger_world import KEY, LATER, LAYERS, NOW, World, layer_file, transition
+from ledgers import open_ledger
 
 from daemon.catalog.compaction import LayerState, Repacked, RepackOutcome
 from daemon.catalog.ledger.inventory import DroppedFile, LedgerInventory, ListedFile, PlannedHop
-from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.ledger.promotions import UncommittedHop
 from daemon.catalog.ledger.views import Failure, KnownFile, LayerTotals, LedgerViews, QuarantinedRecords
 from daemon.catalog.promotion import BatchOutcome, FileOutcome, LayerFile, TableKey
@@ -28,7 +28,7 @@ MERGED = LayerFile("b1", "b1..b2.x.parquet", 10, 70, "cd" * 32, merged=True)
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Of orders b1 and b2 are in gold, merged in staged; b3 is in staged, b4 set aside, b5 fails; people and a model."""
     path = tmp_path_factory.mktemp("past") / "state.sqlite3"
-    world = World(Ledger.open(path), path)
+    world = World(open_ledger(path), path)
     for batch, names in (("b1", ("x/a.csv", "b_1.csv")), ("b2", ("b%1.csv",))):
         world.claim(*names, batch_id=batch)
         for layer in LAYERS:

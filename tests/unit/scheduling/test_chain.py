@@ -15,6 +15,7 @@ from daemon.catalog.rebuild import Rebuild
 from daemon.catalog.transition import Layer
 from daemon.errors import ContractError, RejectDataError, RetryLaterError
 from daemon.scheduling.clock import utc_now
+from daemon.scheduling.recovery import recover
 
 KEY = TableKey("sales", "orders")
 PEOPLE = TableKey("hr", "people")
@@ -315,3 +316,83 @@ def test_a_void_outcome_is_made_again_and_told_to_nobody(desk: Desk, error: Any)
     assert lines == []
     assert desk.is_done()
     assert len(desk.worker.calls) == (2 if error else 1)
+
+
+def test_a_model_is_told_the_files_of_its_inputs_wherever_their_tables_are(desk: Desk) -> None:
+    desk.refinery.contract(TOTALS, "model: {sql: 'SELECT 1 AS n FROM gold.orders, silver.hr.people'}\n")
+    batch = desk.refinery.claim(KEY, a="1\n")
+    desk.refinery.climb(KEY)
+    desk.refinery.models.step()
+    assert len(desk.worker.calls) == 1  # it waits for people
+    desk.refinery.claim(PEOPLE, a="1\n")
+    desk.refinery.climb(PEOPLE)
+    with told("model_refreshed") as lines:
+        desk.refinery.models.step()
+    task = desk.worker.calls[-1]
+    assert (task.root, task.key, task.generation) == (desk.layout.root, TOTALS, 1)
+    assert [(read.layer, read.key, read.generation) for read in task.inputs] == [
+        (Layer.GOLD, KEY, 1),
+        (Layer.SILVER, PEOPLE, 1),
+    ]
+    assert [file.batch_id for file in task.inputs[0].files] == [batch]
+    assert desk.layout.generation(Layer.GOLD, TOTALS, 1).is_dir()
+    (line,) = lines
+    assert (line["batch_id"], line["rows"], line["rows_in"]) == (task.batch_id, 1, 1)
+    (log,) = desk.ledger.views.transitions_of_table(TOTALS, 9)
+    assert (log.transition_id, log.batch_id) == (task.transition_id, task.batch_id)
+    assert (desk.layout.lineage / f"{log.transition_id}.json").exists()
+    desk.refinery.models.step()
+    assert desk.worker.calls[-1] is task
+
+
+def test_a_model_that_is_wrong_waits_for_an_edit_and_others_are_made(desk: Desk) -> None:
+    more = TableKey("main", "more")
+    for key in (TOTALS, more):
+        desk.refinery.contract(key, MODEL)
+    desk.refinery.claim(KEY, a="1\n")
+    desk.refinery.climb(KEY)
+    desk.worker.errors.append(ContractError("no column x"))
+    desk.refinery.models.step()
+    ((failed, why),) = desk.ledger.views.model_failures().items()
+    assert why == "no column x"
+    assert desk.refinery.models.due(()) == [failed]
+    assert desk.refinery.models.due({f"model {failed}"}) == []
+    calls = len(desk.worker.calls)
+    desk.refinery.models.step()
+    assert len(desk.worker.calls) == calls
+    desk.refinery.backoff.release("contract")
+    desk.refinery.models.step()
+    assert desk.ledger.views.model_failures() == {}
+    assert desk.refinery.models.due(()) == []
+
+
+def test_a_start_removes_what_was_not_committed_and_tells_what_it_found(desk: Desk) -> None:
+    done = desk.refinery.deliver(KEY, a="1\n")
+    waits = desk.refinery.claim(KEY, b="2\n")
+    layout = desk.layout
+    folders = {layer: layout.generation(layer, KEY, 1) for layer in (Layer.STAGED, Layer.GOLD)}
+    quarantine = layout.quarantine(KEY)
+    gone = [
+        *(folder / f"{waits}.parquet" for folder in folders.values()),
+        *(folder / f"{waits}.parquet.1f.tmp" for folder in folders.values()),
+        quarantine / f"{waits}-bronze.parquet",
+        quarantine / f"{waits}-bronze.parquet.1f.tmp",
+        layout.tables / "sales.orders.json.1f.tmp",
+        layout.claimed(waits) / "b.csv.1f.tmp",
+        layout.generation(Layer.GOLD, KEY, 7) / f"{done}.parquet",
+        layout.generation(Layer.GOLD, TOTALS, 1) / "totals.parquet.1f.tmp",
+    ]
+    for path in gone:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (log, *_) = desk.ledger.views.transitions_of_batch(done)
+    (layout.lineage / f"{log.transition_id}.json").unlink()
+    with told("recovery_completed") as lines:
+        recover(desk.ledger, layout, [TOTALS])
+    assert [path for path in gone if path.exists()] == []
+    assert all((folder / f"{done}.parquet").exists() for folder in folders.values())
+    assert (layout.lineage / f"{log.transition_id}.json").exists()
+    (line,) = lines
+    assert (line["batches"], line["temporary_files"], line["lineage_files"]) == (1, 6, 1)
+    assert desk.run()
+    assert desk.is_done()

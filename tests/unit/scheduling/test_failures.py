@@ -57,12 +57,14 @@ def test_what_a_worker_was_writing_when_the_machine_failed_is_removed(desk: Desk
     layers = [desk.layout.generation(layer, KEY, 1) for layer in (Layer.STAGED, Layer.GOLD)]
     left = [folder / f"{batch}.parquet.1f.tmp" for folder in layers]
     left.append(desk.layout.quarantine(KEY) / f"{batch}-staged.parquet.1f.tmp")
-    for path in left:
-        path.parent.mkdir(parents=True)
+    others = desk.layout.quarantine(KEY) / "other-batch-bronze.parquet.1f.tmp"
+    for path in (*left, others):
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     desk.worker.errors.append(FULL)
     step(desk)
     assert not any(path.exists() for path in left)
+    assert others.exists()
 
 
 def test_what_only_an_edit_can_mend_waits_for_one(desk: Desk) -> None:
@@ -155,6 +157,17 @@ def test_a_file_alone_that_costs_a_second_worker_is_set_aside(
     assert [len(call.above) for call in desk.worker.calls] == [3, 0]
     (file,) = desk.files(batch)
     assert (file.kind, file.reason) == (lost.kind, "the worker is lost")
+
+
+def test_a_file_that_goes_hop_by_hop_has_two_tries(desk: Desk) -> None:
+    batch = desk.refinery.claim(KEY, a="1\n")
+    desk.worker.errors += [RetryLaterError("later"), WorkerDiedError("lost"), WorkerDiedError("lost")]
+    found = []
+    for now in (1.0, 2.0, 3.0):
+        found.append(step(desk))
+        desk.now = now
+    assert found == [(True, False, False), (True, False, False), (True, True, True)]
+    assert desk.fates(batch) == ["set_aside"]
 
 
 def test_a_batch_that_cost_a_worker_goes_hop_by_hop_and_so_do_its_halves(desk: Desk) -> None:

@@ -23,6 +23,7 @@ from daemon.errors import RetryLaterError, SharedFileError
 from daemon.lake.tables import read_table
 from daemon.scheduling.clock import utc_now
 from daemon.scheduling.lanes import Lanes
+from daemon.scheduling.telling import _first_reasons
 from daemon.scheduling.workers import StoppingError, WorkerDiedError
 
 KEY = TableKey("sales", "orders")
@@ -510,6 +511,11 @@ def test_files_that_were_not_taken_are_told_in_one_line_with_the_first_reasons(
             "reasons": ["reason 2", "reason 3", "reason 4", "and 2 more"],
         }
     ]
+
+
+def test_up_to_three_reasons_are_told_whole() -> None:
+    assert _first_reasons(["a", None, "b", "c"]) == ["a", "b", "c"]
+    assert _first_reasons(["a", "b", "c", "d"]) == ["a", "b", "c", "and 1 more"]
 
 
 def test_changed_columns_are_told(desk: Desk) -> None:
