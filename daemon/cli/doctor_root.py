@@ -27,6 +27,12 @@ def permissions(layout: Layout) -> Finding:
     missing = [folder for folder in (layout.landing, layout.data, layout.catalog) if not folder.is_dir()]
     if missing:
         return fail(f"{missing[0]} is missing", f"medalliond init {layout.root}")
+    for folder in (layout.landing, layout.data, layout.catalog):
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return fail(
+                f"{folder} is on a file system that is mounted read-only",
+                "mount it so that it can be written",
+            )
     who = f"user {os.geteuid()}"
     for folder in (layout.landing, layout.data, layout.catalog):
         if not os.access(folder, os.R_OK | os.W_OK | os.X_OK, effective_ids=True):

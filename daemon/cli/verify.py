@@ -12,6 +12,7 @@ from daemon.audit.findings import Problem, Report
 from daemon.audit.proof import Attempted, Tell, prove, repair
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.ledger.lock import RootLock, lock_holder
+from daemon.catalog.ledger.store import is_read_only
 from daemon.cli.output import (
     console,
     count,
@@ -56,6 +57,9 @@ def _alone(layout: Layout) -> Iterator[None]:
         raise WrongRequestError(
             f"{layout.ledger}: there is no ledger here yet, so there is nothing to prove."
         )
+    if is_read_only(layout.ledger):  # so nobody works in it
+        yield
+        return
     pid = lock_holder(layout.lock)
     if pid is not None:
         raise WrongRequestError(

@@ -70,8 +70,10 @@ class Store:
         if not path.exists():
             raise HaltError(_not_yet(path))
         try:
+            # Where nobody can write, SQLite cannot either, which wants a file beside a ledger that may change.
+            may = "immutable=1" if is_read_only(path) else "mode=ro"
             connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
+                f"{path.absolute().as_uri()}?{may}", uri=True, check_same_thread=False
             )
             connection.row_factory = Row
             connection.execute("PRAGMA busy_timeout=5000")
@@ -202,6 +204,12 @@ class Store:
             except sqlite3.DatabaseError as error:
                 self._blame(error, "read")
             return found
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether a ledger lies on a file system that nobody writes to, and was closed before: a backup, a snapshot."""
+    wal = path.with_name(f"{path.name}-wal")
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not (wal.exists() and wal.stat().st_size)
 
 
 def _not_yet(path: Path) -> str:

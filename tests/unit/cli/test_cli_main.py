@@ -9,13 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 from cli_world import Root, Run
 
 from daemon.__main__ import main
+from daemon.cli.doctor_root import permissions
 from daemon.cli.main import app
+from daemon.cli.roots import open_ledger
 
 READING = [
     ("status",),
@@ -106,6 +108,20 @@ def test_a_ledger_that_is_gone_is_said_so(orders: Root, run: Run, words: tuple[s
     found = run(*words, orders)
     assert found.exit_code == 1
     assert f"{orders.layout.ledger}: the ledger is gone" in found.output
+
+
+def test_a_root_on_a_file_system_that_is_read_only_is_read_all_the_same(
+    orders: Root, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders.ledger.close()
+    before = sorted(orders.layout.catalog.iterdir())
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with open_ledger(orders.layout) as views:
+        assert views.tables()
+        assert sorted(orders.layout.catalog.iterdir()) == before  # SQLite makes no file beside it
+    run("verify", orders)
+    assert sorted(orders.layout.catalog.iterdir()) == before  # nor is there a lock
+    assert "read-only" in permissions(orders.layout).found
 
 
 def test_a_ledger_that_is_just_being_made_is_said_so(root: Root, run: Run) -> None:
