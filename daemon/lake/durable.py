@@ -134,10 +134,14 @@ def write_bytes(final: Path, content: bytes, mode: int = 0o666) -> None:
     """Write a whole file, atomically and durably. `mode` is the new file's, less the umask."""
     with temporary_beside(final) as temporary:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        with open(os.open(temporary, flags, mode), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(os.open(temporary, flags, mode), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            error.filename = str(final)  # a disk that is full does not say whose bytes it refused
+            raise
         rename(temporary, final)
 
 

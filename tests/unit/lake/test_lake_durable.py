@@ -91,6 +91,17 @@ def test_when_the_clean_up_fails_too_the_first_fault_is_told(
         durable.write_bytes(tmp_path / "a", b"")
 
 
+def test_a_disk_that_takes_no_more_is_told_with_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match=r"No space left on device: .*a\.json"):
+        durable.write_bytes(tmp_path / "a.json", b"{}")
+
+
 def test_two_writers_of_one_file_never_share_a_temporary_name(tmp_path: Path) -> None:
     final = tmp_path / "a.parquet"
     with durable.temporary_beside(final) as one, durable.temporary_beside(final) as other:
