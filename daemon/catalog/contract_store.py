@@ -111,14 +111,6 @@ class ContractStore:
         """Return the gold models in force, each after the models it reads."""
         return self._state.models
 
-    def models_reading(self, layer: str, key: TableKey) -> tuple[TableKey, ...]:
-        """Return the models that read the table `key` of `layer` themselves, in the order of `models`."""
-        return tuple(
-            name
-            for name, contract in self._state.models.items()
-            if contract.model is not None and any(table.means(layer, *key) for table in contract.model.reads)
-        )
-
     def _known(self) -> _State:
         state = self._state
         if state.unread is not None:

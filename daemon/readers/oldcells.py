@@ -11,7 +11,6 @@ from pathlib import Path
 from daemon.readers.facts import ERRORS, SheetFacts, packed_number
 from daemon.readers.numberformats import shows_codes
 
-_HEADER = 512
 _FREE = 0xFFFFFFFA
 """Sector numbers from here on are marks, not sectors."""
 _STREAM, _ROOT = 2, 5

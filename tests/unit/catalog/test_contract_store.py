@@ -331,18 +331,6 @@ def test_models_come_after_the_models_they_read(root: Root) -> None:
     assert list(root.store.models()) == [("c", "bottom"), ("b", "middle"), ("a", "top")]
 
 
-def test_the_models_to_make_anew_are_those_that_read_the_table_themselves(root: Root) -> None:
-    root.model("a/top", "gold.b.middle", "gold.shop.sales")
-    root.model("b/middle", "gold.bottom")
-    root.model("c/bottom", "silver.shop.sales")
-    root.store.reload()
-
-    assert root.store.models_reading("gold", SALES) == (("a", "top"),)
-    assert root.store.models_reading("silver", SALES) == (("c", "bottom"),)
-    assert root.store.models_reading("gold", TableKey("c", "bottom")) == (("b", "middle"),)
-    assert root.store.models_reading("gold", RETURNS) == ()
-
-
 def test_models_that_need_each_other_are_refused_with_the_way_round(root: Root) -> None:
     root.model("a/one", "gold.a.two")
     root.model("a/two", "gold.a.three", "silver.shop.sales")
