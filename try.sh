@@ -13,7 +13,11 @@ fi
 rm -rf "$root"
 medalliond="$PWD/.venv/bin/medalliond"
 show() {
-    printf '\n$ medalliond %s\n' "$*"
+    printf '\n$ medalliond'
+    for word in "$@"; do
+        case $word in *' '*) printf ' "%s"' "$word" ;; *) printf ' %s' "$word" ;; esac
+    done
+    echo
     "$medalliond" "$@"
 }
 "$medalliond" init "$root" --sample >/dev/null
