@@ -211,6 +211,13 @@ def _forgotten(warm: Warm, root: Path) -> None:
     (root / "landing/events/.taken").rename(claimed)
 
 
+def _half_answered(_: Warm, root: Path) -> None:
+    """A death came while somebody's request was answered."""
+    requests = root / "catalog/requests"
+    requests.mkdir(exist_ok=True)
+    (requests / "0.answer.json.0.tmp").touch()
+
+
 _LINKS_REFUSED = Fault(Action.FAIL, 1, 1, errno.EXDEV, Calls.LINK)
 _NO_LINKS = Fault(Action.FAIL, 1, 1_000_000, errno.EPERM, Calls.LINK)
 _WORKER_DIES = Fault(Action.KILL_CALLER, 1, roles=Roles.WORKER)
@@ -239,6 +246,8 @@ CORNERS = (
     Scene("lost merged file", _lost_merged, words=("verify", "--repair")),
     Scene("writer", _alone, meanwhile="write"),
     Scene("swapped", _alone, meanwhile="swap"),
+    Scene("swapped again", _alone, meanwhile="swap again"),
+    Scene("half answered", _half_answered),
     Scene("written on", _alone, meanwhile="write on"),
     Scene("forgotten", _forgotten),
     Scene("tidied", _alone, meanwhile="tidy"),

@@ -34,6 +34,15 @@ def _swap() -> None:
     path.symlink_to(".swapped")
 
 
+def _swap_again() -> None:
+    """A link was claimed in a file's place, as somebody put it there, and put another where it came from."""
+    landing = Path(os.environ["TORTURE_ROOT"]) / "landing"
+    (claimed,) = (landing / ".claimed").glob("*/*-0.csv")
+    claimed.rename(landing / "events/.swapped")
+    for link in (claimed, landing / "events/0.csv"):
+        link.symlink_to(".swapped")
+
+
 def _tidy() -> None:
     """Somebody removes the folder of claimed files."""
     (Path(os.environ["TORTURE_ROOT"]) / "landing/.claimed").rmdir()
@@ -53,6 +62,7 @@ _CLAIMING = "before landing.claims:_take:rename#1"
 MEANWHILE: dict[str, tuple[str, Callable[[], None]]] = {
     "write": (_CLAIMING, _write),
     "swap": (_CLAIMING, _swap),
+    "swap again": ("after landing.claims:_take:rename#1", _swap_again),
     "take away": (_CLAIMING, _take_away),
     "write on": ("after catalog.ledger.intake:IntakeLedger.confirm:transaction#1", _write_on),
     "tidy": ("before catalog.ledger.intake:IntakeLedger.intend:transaction#1", _tidy),
