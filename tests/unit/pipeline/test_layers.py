@@ -29,6 +29,7 @@ from daemon.lake.layout import Layout
 from daemon.lake.lineage import read_transition, transition_path
 from daemon.pipeline import PipelineEngine, add_provenance_columns, generate_batch_id, update_layer_column
 from daemon.pipeline.promote import promote, refresh_model
+from daemon.pipeline.provenance import labelled, labels
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = datetime(2026, 1, 3, tzinfo=UTC)
@@ -131,6 +132,15 @@ def test_provenance_numbers_the_records_of_a_file_and_a_promotion_renews_time_an
     assert staged["_source_row"].to_list() == [1, 2]
     bronze = update_layer_column(lf, Layer.BRONZE, ingested_at=LATER).collect()
     assert bronze.row(1) == ("y", "in.csv", 2, LATER, batch, "bronze")
+
+
+def test_rows_in_memory_get_the_labels_that_a_query_gives_them() -> None:
+    lf = add_provenance_columns(
+        pl.LazyFrame({"a": ["x", "y"]}), "in.csv", "b", Layer.STAGED, ingested_at=NOW
+    ).with_columns(pl.lit(1).alias("made later"))
+    bronze = update_layer_column(lf, Layer.BRONZE, ingested_at=LATER).collect()
+    assert labelled(lf.collect(), labels(Layer.BRONZE, ingested_at=LATER)).equals(bronze)
+    assert bronze.columns[1] == "made later"
 
 
 def test_batch_ids_sort_by_the_time_they_were_made() -> None:
