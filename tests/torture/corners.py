@@ -127,10 +127,12 @@ def _decisions(warm: Warm, root: Path) -> None:
 def _caught_by_a_check(root: Path) -> list[tuple[str, str, int, str]]:
     import duckdb
 
-    found = duckdb.execute(
-        "SELECT _batch_id, _source_file, _source_row, rule FROM read_parquet($1) WHERE rule = 'check:positive' ORDER BY 3",
-        [f"{root}/data/quarantine/sales/orders/*-silver.parquet"],
-    ).fetchall()
+    with duckdb.connect() as connection:
+        found = connection.execute(
+            "SELECT _batch_id, _source_file, _source_row, rule FROM read_parquet($1) "
+            "WHERE rule = 'check:positive' ORDER BY 3",
+            [f"{root}/data/quarantine/sales/orders/*-silver.parquet"],
+        ).fetchall()
     return [(str(batch), str(file), int(row), str(rule)) for batch, file, row, rule in found]
 
 

@@ -147,10 +147,11 @@ def column(glob: str, name: str) -> list[str]:
     """
     while files := sorted(str(path) for path in Path("/").glob(glob.lstrip("/"))):
         try:
-            rows = duckdb.execute(
-                f"SELECT {name} FROM read_parquet($1, union_by_name=true)",  # noqa: S608 - our own names
-                [files],
-            ).fetchall()
+            with duckdb.connect() as connection:  # lanes read side by side, which one connection refuses
+                rows = connection.execute(
+                    f"SELECT {name} FROM read_parquet($1, union_by_name=true)",  # noqa: S608 - our own names
+                    [files],
+                ).fetchall()
         except duckdb.IOException:
             if all(Path(file).exists() for file in files):
                 raise
