@@ -224,6 +224,6 @@ CAMPAIGN = Campaign(
     run,
     short=5,
     long=300,
-    teeth={"condemns_what_the_machine_did": 4, "floor_ignored": 1},
+    teeth={"condemns_what_the_machine_did": 10, "floor_ignored": 1},
     missing=partial(images.missing, _KIND),
 )
