@@ -8,6 +8,9 @@ from pathlib import Path
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 
+MARKER = ".done"
+"""How the name of a done-marker ends; before that it is the name of the file that it declares finished."""
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -24,10 +24,10 @@ from daemon.catalog.contract import LandingRules
 from daemon.catalog.promotion import TableKey
 from daemon.errors import ContractError
 from daemon.events import Event
+from daemon.lake.layout import MARKER
 from daemon.lake.leases import lease_answer
 from daemon.landing.claims import ReadyFile
 from daemon.landing.readiness import (
-    MARKER,
     Ignore,
     Observation,
     Ready,

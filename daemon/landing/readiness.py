@@ -10,10 +10,8 @@ import stat
 from dataclasses import dataclass
 from typing import Self
 
+from daemon.lake.layout import MARKER
 from daemon.lake.leases import LeaseAnswer
-
-MARKER = ".done"
-"""How the name of a done-marker ends; before that it is the name of the file that it declares finished."""
 
 _TEMPORARY_STARTS = (".", "~$")
 _TEMPORARY_ENDS = (".tmp", ".part", ".partial", ".filepart", ".crdownload", ".swp")

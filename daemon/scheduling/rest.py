@@ -7,6 +7,7 @@ that fails is tried again by itself and never ingests anything twice.
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -18,7 +19,7 @@ from daemon.errors import ContractError
 from daemon.events import Event
 from daemon.lake.archive import choose_destination, move_all
 from daemon.lake.durable import remove_tree
-from daemon.lake.layout import Layout
+from daemon.lake.layout import MARKER, Layout
 from daemon.lake.receipts import write_receipts
 from daemon.lake.set_aside import reason_path, write_reason
 from daemon.scheduling.clock import utc_now
@@ -55,7 +56,7 @@ class RestKeeper:
         files = self._ledger.restless(key, _AT_ONCE)
         if not files:
             return False
-        policy, receipts = self._rules(key)
+        policy, receipts, marked = self._rules(key)
         leaving = [file for file in files if _goes_away(file, policy)]
         staying = [file for file in files if not _goes_away(file, policy)]
         destinations = self._planned(key, staying, policy)
@@ -72,6 +73,8 @@ class RestKeeper:
             raise
         for file in leaving:
             remove_tree(self._layout.root / file.claimed_path)
+        if marked:
+            self._remove_markers(files)
         if receipts:
             self._write_receipts(key, files, destinations)
         self._ledger.at_rest([file.file_id for file in files])
@@ -89,15 +92,24 @@ class RestKeeper:
             ]
             move_all(moves, private=not home)
 
-    def _rules(self, key: TableKey) -> tuple[str, bool]:
-        """The policy, and whether receipts are wanted."""
+    def _rules(self, key: TableKey) -> tuple[str, bool, bool]:
+        """The policy, whether receipts are wanted, and whether files come with done-markers."""
         try:
             rules = self._contracts.get(key).landing
         except (
             ContractError
         ):  # while the contract is broken nobody knows what it would say: keep the file safe
-            return "move", self._receipts
-        return rules.archive or self._policy, self._receipts if rules.receipts is None else rules.receipts
+            return "move", self._receipts, False
+        receipts = self._receipts if rules.receipts is None else rules.receipts
+        return rules.archive or self._policy, receipts, rules.done_marker
+
+    def _remove_markers(self, files: Sequence[RestlessFile]) -> None:
+        """Remove the done-markers that a death left when it came right after the claim; one of a file in landing stays."""
+        for file in files:
+            dropped = self._root + file.landing_path
+            if not os.path.lexists(dropped):
+                with suppress(FileNotFoundError):
+                    os.unlink(dropped + MARKER)
 
     def _write_receipts(
         self, key: TableKey, files: Sequence[RestlessFile], destinations: Mapping[int, str]

@@ -227,6 +227,7 @@ _MERGE = {"MEDALLIOND_COMPACTION_MIN_FILES": "2", "MEDALLIOND_COMPACTION_MIN_AGE
 
 CORNERS = (
     Scene("marked", _marked),
+    Scene("marked again", _marked, meanwhile="mark again"),
     Scene("rejected", _rejected),
     Scene("failing", _failing, setup=LEFT_FOR_LATER, failing=True),
     Scene("other disk", _other_disk, fault=_LINKS_REFUSED),

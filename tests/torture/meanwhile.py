@@ -43,6 +43,11 @@ def _swap_again() -> None:
         link.symlink_to(".swapped")
 
 
+def _mark_again() -> None:
+    """Somebody says once more that a file is finished which is claimed by now."""
+    (Path(os.environ["TORTURE_ROOT"]) / "landing/marked/0.csv.done").touch()
+
+
 def _tidy() -> None:
     """Somebody removes the folder of claimed files."""
     (Path(os.environ["TORTURE_ROOT"]) / "landing/.claimed").rmdir()
@@ -65,6 +70,7 @@ MEANWHILE: dict[str, tuple[str, Callable[[], None]]] = {
     "swap again": ("after landing.claims:_take:rename#1", _swap_again),
     "take away": (_CLAIMING, _take_away),
     "write on": ("after catalog.ledger.intake:IntakeLedger.confirm:transaction#1", _write_on),
+    "mark again": ("after landing.claims:Claims.claim:unlink#1", _mark_again),
     "tidy": ("before catalog.ledger.intake:IntakeLedger.intend:transaction#1", _tidy),
     "refuse folder": ("before lake.durable:make_directory:sync_directory#1", _refuse),
     "refuse claim": ("before landing.claims:Claims._confirm:sync_directory#1", _refuse),

@@ -215,6 +215,19 @@ def test_the_contract_has_the_last_word(desk: Desk, contract: str, found: set[st
     assert places(desk) == found
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_done_marker_that_a_death_left_goes_when_its_file_rests_unless_there_is_another(
+    desk: Desk, *, again: bool
+) -> None:
+    desk.refinery.contract(KEY, "landing: {done_marker: true, receipts: false}\n")
+    settle(desk)
+    left = {f"{LANDING}.done", *([LANDING] if again else [])}
+    for path in left:
+        (desk.root / path).touch()
+    desk.refinery.rest.step(KEY)
+    assert places(desk) == {archive(), *(left if again else ())}
+
+
 def test_while_a_contract_is_broken_files_are_kept_safe(desk: Desk) -> None:
     settle(desk)
     desk.refinery.contract(KEY, "landing: {archive: perhaps}\n")
