@@ -13,7 +13,13 @@ from pathlib import Path
 
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
-from daemon.lake.durable import make_directories, remove_tree, sync_directory, temporary_beside
+from daemon.lake.durable import (
+    make_directories,
+    remove_leftovers,
+    remove_tree,
+    sync_directory,
+    temporary_beside,
+)
 from daemon.lake.layout import Layout
 
 
@@ -63,6 +69,16 @@ def generations(layout: Layout, layer: Layer, key: TableKey) -> list[int]:
     folder = layout.generations(layer, key)
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isdigit())
+
+
+def remove_unpublished(layout: Layout, layer: Layer, key: TableKey, number: int) -> None:
+    """Remove what somebody left who ended while they published into a generation: files in it, and the link to it.
+
+    Nobody else may be publishing into it now. Raises OSError.
+    """
+    folder = layout.generation(layer, key, number)
+    remove_leftovers(folder)
+    remove_leftovers(folder.parent, f"{folder.name}.")
 
 
 def point_link(layout: Layout, layer: Layer, key: TableKey, number: int) -> bool:

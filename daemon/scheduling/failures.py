@@ -17,6 +17,7 @@ from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import ContractError, RejectDataError, RetryLaterError, is_machine_fault
 from daemon.events import Event
 from daemon.lake.durable import remove_leftovers
+from daemon.lake.generations import remove_unpublished
 from daemon.lake.layout import Layout
 from daemon.lake.lineage import write_transition
 from daemon.scheduling.backoff import Backoff
@@ -101,7 +102,7 @@ class Failures:
         with suppress(OSError):  # then the next start removes it
             for layer in layers:
                 generation = self._ledger.promotions.generation(due.key, layer)
-                remove_leftovers(self._layout.generation(layer, due.key, generation))
+                remove_unpublished(self._layout, layer, due.key, generation)
             for item in due.items:
                 remove_leftovers(self._layout.quarantine(due.key), item.batch_id)
 

@@ -6,6 +6,7 @@ A model that failed waits and is tried again; it never holds up the others, nor 
 """
 
 from collections.abc import Collection
+from contextlib import suppress
 
 import structlog
 
@@ -17,7 +18,7 @@ from daemon.catalog.promotion import ModelInput, ModelTask, TableKey
 from daemon.catalog.transition import Layer
 from daemon.errors import ContractError, MedalliondError
 from daemon.events import Event
-from daemon.lake.generations import ensure_generation
+from daemon.lake.generations import ensure_generation, remove_unpublished
 from daemon.lake.layout import Layout
 from daemon.lake.lineage import write_transition
 from daemon.scheduling.backoff import Backoff
@@ -115,6 +116,9 @@ class ModelRefresher:
         )
 
     def _failed(self, key: TableKey, error: Exception) -> None:
+        with suppress(OSError):  # then the next start removes it
+            generation = self._ledger.promotions.generation(key, Layer.GOLD)
+            remove_unpublished(self._layout, Layer.GOLD, key, generation)
         self._ledger.models.fail(key, str(error))
         wait = self._backoff.park if isinstance(error, ContractError) else self._backoff.hold
         seconds = wait(_name(key), "contract")

@@ -16,6 +16,7 @@ from daemon.catalog.transition import Layer
 from daemon.errors import ContractError, RejectDataError, RetryLaterError
 from daemon.scheduling.clock import utc_now
 from daemon.scheduling.recovery import recover
+from daemon.scheduling.workers import WorkerDiedError
 
 KEY = TableKey("sales", "orders")
 PEOPLE = TableKey("hr", "people")
@@ -364,6 +365,20 @@ def test_a_model_that_is_wrong_waits_for_an_edit_and_others_are_made(desk: Desk)
     desk.refinery.models.step()
     assert desk.ledger.views.model_failures() == {}
     assert desk.refinery.models.due(()) == []
+
+
+def test_what_a_worker_that_was_lost_was_writing_of_a_model_is_removed(desk: Desk) -> None:
+    desk.refinery.contract(TOTALS, MODEL)
+    desk.refinery.claim(KEY, a="1\n")
+    desk.refinery.climb(KEY)
+    generation = desk.layout.generation(Layer.GOLD, TOTALS, 1)
+    generation.mkdir(parents=True)
+    left = [generation / "totals.parquet.1f.tmp", generation.with_name("1.1f.tmp")]
+    for path in left:
+        path.touch()
+    desk.worker.errors.append(WorkerDiedError("killed"))
+    desk.refinery.models.step()
+    assert not any(path.exists() for path in left)
 
 
 def test_a_start_removes_what_was_not_committed_and_tells_what_it_found(desk: Desk) -> None:

@@ -56,15 +56,19 @@ def test_what_a_worker_was_writing_when_the_machine_failed_is_removed(desk: Desk
     batch = desk.refinery.claim(KEY, a="1\n")
     layers = [desk.layout.generation(layer, KEY, 1) for layer in (Layer.STAGED, Layer.GOLD)]
     left = [folder / f"{batch}.parquet.1f.tmp" for folder in layers]
+    left += [folder.with_name("1.1f.tmp") for folder in layers]  # the link that shows the generation
     left.append(desk.layout.quarantine(KEY) / f"{batch}-staged.parquet.1f.tmp")
-    others = desk.layout.quarantine(KEY) / "other-batch-bronze.parquet.1f.tmp"
-    for path in (*left, others):
+    others = [
+        desk.layout.quarantine(KEY) / "other-batch-bronze.parquet.1f.tmp",
+        layers[0].with_name("2.1f.tmp"),
+    ]
+    for path in (*left, *others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     desk.worker.errors.append(FULL)
     step(desk)
     assert not any(path.exists() for path in left)
-    assert others.exists()
+    assert all(path.exists() for path in others)
 
 
 def test_what_only_an_edit_can_mend_waits_for_one(desk: Desk) -> None:
