@@ -9,10 +9,10 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from torture.campaign import Report
+from torture.standstill import freeze
 from torture.world import World
 
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -62,14 +62,8 @@ class Boxed:
         self._process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop it, as SIGSTOP does, and wait until each of its threads stands still."""
-        self.signal(signal.SIGSTOP)
-        tasks = Path(f"/proc/{self._process.pid}/task")
-        self.until(
-            lambda: all("\tT (stopped)" in (task / "status").read_text() for task in tasks.iterdir()),
-            _PATIENCE,
-            "standstill",
-        )
+        """Stop it, as SIGSTOP does, until it is told to go on."""
+        freeze(self._process.pid)
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged since `forget`."""
