@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torture.campaign import Report
-from torture.standstill import freeze
+from torture.standstill import freeze, thaw
 from torture.world import World
 
 _UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
@@ -62,8 +62,12 @@ class Boxed:
         self._process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop it, as SIGSTOP does, until it is told to go on."""
+        """Stop it and its workers, as SIGSTOP does, until it is told to go on."""
         freeze(self._process.pid)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        thaw(self._process.pid)
 
     def lines(self) -> list[dict[str, Any]]:
         """What it logged since `forget`."""

@@ -16,14 +16,21 @@ def freeze(pid: int) -> None:
 
     A call that has begun, such as a sync, is carried out before. One that has ended is none of them. Raises TimeoutError.
     """
-    for one in _family(pid):
-        with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGSTOP)
     until = time.monotonic() + _PATIENCE
-    while not all(map(_stands_still, _family(pid))):
+    while moving := [one for one in _family(pid) if not _stands_still(one)]:
         if time.monotonic() > until:
             raise TimeoutError(f"process {pid} does not stand still after {_PATIENCE:g} s")
+        for one in moving:  # again and again: one that was started a moment ago has not been told
+            with suppress(ProcessLookupError):
+                os.kill(one, signal.SIGSTOP)
         time.sleep(0.001)
+
+
+def thaw(pid: int) -> None:
+    """Let a process that was frozen, and those it started, go on."""
+    for one in _family(pid):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGCONT)
 
 
 def _family(pid: int) -> Iterator[int]:

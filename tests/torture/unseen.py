@@ -6,7 +6,6 @@ made unreadable, and its number of watches limited, by anyone, with nothing of t
 
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -125,7 +124,7 @@ def _overflows(attack: _Attack, times: int) -> None:
             attack.drop()
             new = attack.landing / f"new{number}"
             new.mkdir()
-            boxed.signal(signal.SIGCONT)
+            boxed.thaw()
             began = time.monotonic()
             attack.found("overflow", _SLACK, began)
             attack.expect(boxed, _OVERFLOWED)
@@ -246,7 +245,7 @@ def _crowd(attack: _Attack, count: int, what: str, seconds: float, *, at_once: b
         if at_once:
             _flood(attack.landing / "events")
             boxed.forget()
-            boxed.signal(signal.SIGCONT)
+            boxed.thaw()
             began = time.monotonic()
         attack.found(what, seconds, began)
         if at_once:
