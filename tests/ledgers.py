@@ -1,10 +1,16 @@
-"""New ledgers for tests: each is a copy of one that was made once, as making its tables takes longer than most tests."""
+"""New ledgers for tests, and records to put into them.
+
+A new ledger is a copy of one that was made once, as making its tables takes longer than most tests.
+"""
 
 import tempfile
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 
 from daemon.catalog.ledger.ledger import Ledger
+from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import Layer, LayerTransitionLog
 
 
 def open_ledger(path: Path) -> Ledger:
@@ -20,3 +26,25 @@ def _empty() -> bytes:
         path = Path(folder, "state.sqlite3")
         Ledger.open(path).close()
         return path.read_bytes()
+
+
+def transition_at(
+    now: datetime, transition_id: str, batch_id: str, key: TableKey, target: Layer, rows: int, **more: object
+) -> LayerTransitionLog:
+    """The record of a hop in which all went well, or whatever `more` says."""
+    return LayerTransitionLog.model_validate(
+        {
+            "transition_id": transition_id,
+            "batch_id": batch_id,
+            "domain": key.domain,
+            "table": key.real.table,
+            "source_layer": target.below,
+            "target_layer": target,
+            "row_count_in": rows,
+            "row_count_out": rows,
+            "started_at": now,
+            "completed_at": now,
+            "status": "success",
+            **more,
+        }
+    )

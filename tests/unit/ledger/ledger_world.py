@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from ledgers import transition_at
+
 from daemon.catalog.contract import Contract
 from daemon.catalog.ledger.intake import ClaimIntent, OpenClaim
 from daemon.catalog.ledger.ledger import Ledger
@@ -130,19 +132,4 @@ def layer_file(batch_id: str, rows: int, name: str | None = None) -> LayerFile:
 def transition(
     transition_id: str, batch_id: str, target: Layer, rows: int, key: TableKey = KEY, **more: object
 ) -> LayerTransitionLog:
-    return LayerTransitionLog.model_validate(
-        {
-            "transition_id": transition_id,
-            "batch_id": batch_id,
-            "domain": key.domain,
-            "table": key.real.table,
-            "source_layer": target.below,
-            "target_layer": target,
-            "row_count_in": rows,
-            "row_count_out": rows,
-            "started_at": NOW,
-            "completed_at": NOW,
-            "status": "success",
-            **more,
-        }
-    )
+    return transition_at(NOW, transition_id, batch_id, key, target, rows, **more)

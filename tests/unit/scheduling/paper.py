@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ledgers import transition_at
 from refinery import Inline, Refinery
 from structlog.testing import capture_logs
 
@@ -26,7 +27,7 @@ from daemon.catalog.promotion import (
     TableKey,
     following,
 )
-from daemon.catalog.transition import Layer, LayerTransitionLog
+from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 from daemon.scheduling.chain import Chain
 from daemon.scheduling.clock import utc_now
@@ -35,28 +36,6 @@ from daemon.scheduling.jobs import Jobs
 ROWS = 3
 Log = list[Any]
 Change = Callable[[PromotionTask, PromotionOutcome], PromotionOutcome]
-
-
-def transition(
-    key: TableKey, target: Layer, transition_id: str, batch_id: str, rows: int, **more: object
-) -> LayerTransitionLog:
-    now = utc_now()
-    return LayerTransitionLog.model_validate(
-        {
-            "transition_id": transition_id,
-            "batch_id": batch_id,
-            "domain": key.domain,
-            "table": key.real.table,
-            "source_layer": target.below,
-            "target_layer": target,
-            "row_count_in": rows,
-            "row_count_out": rows,
-            "started_at": now,
-            "completed_at": now,
-            "status": "success",
-            **more,
-        }
-    )
 
 
 class Paper(Inline):
@@ -101,21 +80,13 @@ class Paper(Inline):
             for file in item.sources
         )
         version = None if task.contract.version == "none" else task.contract.version
-        log = transition(
-            task.key, task.target, item.transition_id, item.batch_id, ROWS, contract_version=version
-        )
+        made = (item.transition_id, item.batch_id, task.key, task.target, ROWS)
+        log = transition_at(utc_now(), *made, contract_version=version)
         return BatchOutcome(log, LayerFile(item.batch_id, name, ROWS, 100, "ab" * 32), files)
 
     def _model(self, task: ModelTask) -> BatchOutcome:
-        log = transition(
-            task.key,
-            Layer.GOLD,
-            task.transition_id,
-            task.batch_id,
-            1,
-            kind="model",
-            contract_version=task.contract.version,
-        )
+        made = (task.transition_id, task.batch_id, task.key, Layer.GOLD, 1)
+        log = transition_at(utc_now(), *made, kind="model", contract_version=task.contract.version)
         return BatchOutcome(log, LayerFile(task.batch_id, f"{task.key.table}.parquet", 1, 9, "ab" * 32))
 
 

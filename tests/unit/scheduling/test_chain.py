@@ -1,9 +1,8 @@
 """The chain: what a step brought about wakes the jobs that go on from it, and nothing else; what waits has one timer."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,13 +21,6 @@ KEY = TableKey("sales", "orders")
 PEOPLE = TableKey("hr", "people")
 TOTALS = TableKey("main", "totals")
 MODEL = "model: {sql: 'SELECT count(*) AS n FROM gold.sales.orders'}\n"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.refinery.close()
 
 
 def ask(desk: Desk, base: Layer = Layer.STAGED) -> None:

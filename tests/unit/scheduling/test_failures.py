@@ -1,7 +1,7 @@
 """Whose fault it is decides what is done: again later, when the contract changes, or the file is found and set aside."""
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,6 @@ from daemon.scheduling.workers import WorkerDiedError, WorkerTimedOutError, Work
 KEY = TableKey("sales", "orders")
 FULL = OSError(errno.ENOSPC, "No space left on device")
 ABOUT = {"domain": "sales", "table": "orders"}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.refinery.close()
 
 
 def step(desk: Desk, target: Layer = Layer.STAGED, key: TableKey = KEY) -> tuple[bool, bool, bool]:

@@ -3,14 +3,14 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from paper import Desk, batch_of, refuses, told, transition
+from ledgers import transition_at
+from paper import Desk, batch_of, refuses, told
 
 from daemon.catalog.ledger.committing import StaleSourceError
 from daemon.catalog.ledger.outcomes import Hop, KnownContentError
@@ -29,13 +29,6 @@ from daemon.scheduling.workers import StoppingError, WorkerDiedError
 KEY = TableKey("sales", "orders")
 CLIMB = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 LAST = "silver: {dedup: {keys: [id], keep: last}}\n"
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.refinery.close()
 
 
 def step(desk: Desk, target: Layer = Layer.STAGED) -> tuple[Layer, ...]:
@@ -427,11 +420,12 @@ def test_a_finished_batch_is_told_hop_by_hop_with_its_counts(desk: Desk) -> None
         if task.target is not Layer.BRONZE:
             return outcome
         log = outcome.items[0].transition
-        counted = transition(
-            KEY,
-            Layer.BRONZE,
+        counted = transition_at(
+            utc_now(),
             log.transition_id,
             log.batch_id,
+            KEY,
+            Layer.BRONZE,
             3,
             row_count_in=6,
             rows_quarantined=1,

@@ -1,10 +1,8 @@
 """Where dropped files come to rest, what is said beside them, and that a move that fails is tried again by itself."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -20,13 +18,6 @@ KEY = TableKey("sales", "orders")
 NAME = "sales/orders/a.csv"
 LANDING = f"landing/{NAME}"
 Fate = Literal["staged", "duplicate", "set_aside", "returned"]
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Iterator[Desk]:
-    desk = Desk(tmp_path)
-    yield desk
-    desk.refinery.close()
 
 
 def archive(name: str = "a.csv", kind: str = "") -> str:
