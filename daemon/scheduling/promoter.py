@@ -26,7 +26,7 @@ from daemon.catalog.promotion import (
     following,
 )
 from daemon.catalog.transition import Layer, LayerTransitionLog
-from daemon.errors import RetryLaterError, SharedFileError
+from daemon.errors import SharedFileError
 from daemon.events import Event
 from daemon.lake.generations import point_link
 from daemon.lake.layout import Layout
@@ -162,19 +162,18 @@ class Promoter:
     def _commit(self, due: DuePromotion, plan: Climb, outcomes: Sequence[PromotionOutcome]) -> Step:
         """Make the outcomes of a climb the truth; from a void one on they are due again.
 
-        Raises RetryLaterError where the ledger refuses, OSError where the tables' metadata cannot be written.
+        Raises RetryLaterError where the ledger refuses, OSError where the tables' metadata cannot be written. What was
+        published stays then until it is tried again: a commit whose sync failed may come back after a death.
         """
         self._note(plan, outcomes)
         hops = list(self._hops(plan, outcomes))
         now = utc_now()
         try:
             made = self._ledger.outcomes.commit(hops, new_id, now, now + self._grace)
-        except (StaleSourceError, RetryLaterError) as error:
+        except StaleSourceError as error:
             if isinstance(error, KnownContentError):
                 self._recognised[due.group_id] = error.hashes
             self._give_up(plan.task)
-            if isinstance(error, RetryLaterError):
-                raise
             return Step(ran=True)
         if made:
             self._backoff.forget(due.group_id)

@@ -306,12 +306,15 @@ def test_what_a_lost_call_published_goes_before_its_hop_is_done_again(desk: Desk
 
 
 def test_a_ledger_that_refuses_a_climb_is_the_machines_fault(desk: Desk) -> None:
-    desk.refinery.claim(KEY, a="1\n")
+    batch = desk.refinery.claim(KEY, a="1\n")
     commit = desk.ledger.outcomes.commit
     desk.ledger.outcomes.commit = refuses(commit, RetryLaterError("disk full"))  # type: ignore[method-assign]
     with told("promotion_retried") as lines:
         assert step(desk) == ()
     assert [line["kind"] for line in lines] == ["machine"]
+    # what a sync that failed has left of the commit may come back after a death, and then speaks of these files
+    for layer in CLIMB:
+        assert (desk.layout.generation(layer, KEY, 1) / f"{batch}.parquet").exists()
     desk.now = 1.0
     assert step(desk) == (Layer.STAGED,)
 
