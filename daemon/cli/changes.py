@@ -19,6 +19,7 @@ from daemon.catalog.requests import Answer, Request
 from daemon.catalog.transition import Layer
 from daemon.cli.output import print_line
 from daemon.cli.roots import WrongRequestError, find_table, one_of, open_ledger, open_root
+from daemon.lake.generations import is_shown
 from daemon.lake.layout import Layout
 from daemon.lake.requests import clear, post, read_answer
 from daemon.logs import configure
@@ -71,7 +72,7 @@ def carry_out(layout: Layout, request: Request, *, wait: bool) -> int:
     if lock_holder(layout.lock) is None:
         _work_alone(layout)
     answer = _answer(layout, request.request_id)
-    key = f"{request.domain}.{request.table}"
+    key = TableKey(request.domain, request.table)
     if answer is None:
         print_line(
             f"{request.act} of {key} is asked for, but the daemon does not answer: see `medalliond status`."
@@ -140,16 +141,25 @@ def _answer(layout: Layout, request_id: str) -> Answer | None:
     return _until(lambda: read_answer(layout, request_id), _PATIENCE)
 
 
-def _await(layout: Layout, act: str, key: str, rebuild_id: str) -> int:
+def _await(layout: Layout, act: str, key: TableKey, rebuild_id: str) -> int:
     with open_ledger(layout) as views:
 
         def ended() -> tuple[str, str | None] | None:
             found = views.rebuild(rebuild_id)
             return found if found and found[0] in {"done", "failed"} else None
 
+        def shown() -> bool | None:  # folders follow the ledger, a moment later
+            own = [layer for layer in views.layers() if layer.key == key]
+            return all(is_shown(layout, layer.layer, key, layer.generation) for layer in own) or None
+
         state, error = _until(ended, None) or ("failed", "the ledger does not know it")
-    if state == "failed":
-        raise WrongRequestError(f"{act} of {key} failed, and the table is as it was: {error}")
+        if state == "failed":
+            raise WrongRequestError(f"{act} of {key} failed, and the table is as it was: {error}")
+        if _until(shown, _PATIENCE) is None:
+            print_line(
+                f"{act} of {key}: done, but not shown in data/ yet: see `medalliond status` for what hinders it."
+            )
+            return 1
     print_line(f"{act} of {key}: done.")
     return 0
 

@@ -3,7 +3,7 @@
 `data/<layer>/<domain>/<table>` is a symbolic link to a numbered folder. Adding a batch renames a file into
 it; changing anything builds the next folder beside it and, once the ledger has committed, renames a new link
 over the old one. Links are relative, so that a root can be moved. Called by the pipeline (builds), scheduling
-(publishes) and recovery.
+(publishes), recovery and cli (whether readers see it).
 """
 
 import contextlib
@@ -86,16 +86,26 @@ def point_link(layout: Layout, layer: Layer, key: TableKey, number: int) -> bool
 
     Raises OSError (EISDIR) where a copy of the root made a real folder of the link.
     """
+    if is_shown(layout, layer, key, number):
+        return False
     link = layout.layer_link(layer, key)
     folder = layout.generation(layer, key, number)
-    target = f"../../{folder.relative_to(layout.data)}"
-    with contextlib.suppress(OSError):  # no link yet, or a folder in its place
-        if os.readlink(link) == target:  # noqa: PTH115 - as text
-            return False
     make_directories(link.parent)
     # not beside the link: what a crash left there would be one more table to whoever reads data/<layer>/*/*
     with temporary_beside(folder) as temporary:
-        temporary.symlink_to(target)
+        temporary.symlink_to(_target(layout, folder))
         temporary.rename(link)
     sync_directory(link.parent)
     return True
+
+
+def is_shown(layout: Layout, layer: Layer, key: TableKey, number: int) -> bool:
+    """Whether the layer's link shows generation `number`, and so whoever reads its folder."""
+    with contextlib.suppress(OSError):  # no link yet, or a folder in its place
+        shown = os.readlink(layout.layer_link(layer, key))  # noqa: PTH115 - as text
+        return shown == _target(layout, layout.generation(layer, key, number))
+    return False
+
+
+def _target(layout: Layout, folder: Path) -> str:
+    return f"../../{folder.relative_to(layout.data)}"

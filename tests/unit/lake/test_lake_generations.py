@@ -9,7 +9,7 @@ import pytest
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.durable import remove_leftovers
-from daemon.lake.generations import build_next, ensure_generation, point_link
+from daemon.lake.generations import build_next, ensure_generation, is_shown, point_link
 from daemon.lake.layout import Layout
 
 
@@ -56,7 +56,9 @@ def test_the_next_generation_is_not_seen_until_the_link_shows_it(
     new = build_next(layout, Layer.GOLD, key, 1, 2, ["a.parquet"])
     (new / "b.g2.parquet").write_text("b2")
     assert _seen(layout) == ["data/gold/sales/orders/a.parquet", "data/gold/sales/orders/b.parquet"]
+    assert not is_shown(layout, Layer.GOLD, key, 2)
     assert point_link(layout, Layer.GOLD, key, 2)
+    assert is_shown(layout, Layer.GOLD, key, 2)
     assert _seen(layout) == ["data/gold/sales/orders/a.parquet", "data/gold/sales/orders/b.g2.parquet"]
     assert (new / "a.parquet").samefile(first / "a.parquet")
 
