@@ -16,7 +16,7 @@ from torture.besieged import besiege
 from torture.campaign import Campaign, Plan, Report
 from torture.fuzzing import GROUP, Tally, Task, fuzz
 
-_SHARES = {"csv": 10, "json": 2, "ndjson": 1, "parquet": 2, "arrow": 1, "avro": 1, "xlsx": 2, "ods": 1}
+_SHARES = {"csv": 100, "json": 7, "ndjson": 3, "parquet": 10, "arrow": 3, "avro": 3, "xlsx": 10, "ods": 1}
 _SHARES |= dict.fromkeys(("zip", "gz", "bz2", "xz", "zst"), 1)
 _GROUPS_A_TASK = 5
 _FUZZ_MEMORY = 2_000_000_000
@@ -99,6 +99,6 @@ CAMPAIGN = Campaign(
     "damaged files of every format, bombs, links and odd names",
     run,
     short=400,
-    long=1_000_000,
+    long=1_420_000,
     teeth={"no_memory_limit": 20, "follows_links": 20, "panics_unexplained": 400},
 )
