@@ -163,7 +163,8 @@ class Promoter:
         """Make the outcomes of a climb the truth; from a void one on they are due again.
 
         Raises RetryLaterError where the ledger refuses, OSError where the tables' metadata cannot be written. What was
-        published stays then until it is tried again: a commit whose sync failed may come back after a death.
+        published stays then until it is tried again: a commit whose sync failed may come back after a death, until the
+        ledger answers again (`Store.settle`).
         """
         self._note(plan, outcomes)
         hops = list(self._hops(plan, outcomes))

@@ -122,6 +122,8 @@ class Rebuilder:
         except RejectDataError as error:
             self.fail(rebuild.key, str(error))
         finally:
+            if shadows:
+                self._ledger.settle()
             for layer, shadow in shadows.items():  # built, and not begun with
                 remove_tree(self._layout.generation(layer, rebuild.key, shadow.generation))
         return True

@@ -44,6 +44,13 @@ class Ledger:
         """Look at every page, beside the work. Raises HaltError when it is damaged, RetryLaterError."""
         self._store.check()
 
+    def settle(self) -> None:
+        """Be sure of what was committed: asked by whoever removes what a change that failed speaks of.
+
+        Every other question is answered with the same certainty. Raises RetryLaterError as long as the disk refuses.
+        """
+        self._store.settle()
+
     def close(self) -> None:
         """Close the file."""
         self.outcomes.flush()

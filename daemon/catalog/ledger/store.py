@@ -35,6 +35,7 @@ class Store:
         self._connection = connection
         self._path = path
         self._lock = threading.RLock()
+        self._is_in_doubt = False
         self.is_checked = is_checked
 
     @classmethod
@@ -107,6 +108,14 @@ class Store:
         if found != "ok":
             raise HaltError(_damaged(self._path, found))
 
+    def settle(self) -> None:
+        """Be sure of what was committed and what was not. Raises RetryLaterError as long as the disk refuses."""
+        with self._lock:
+            try:
+                self._settle()
+            except sqlite3.DatabaseError as error:
+                self._blame(error, "written")
+
     def close(self) -> None:
         """Close the connection; the last one to close folds the WAL into the file."""
         with self._lock:
@@ -120,6 +129,7 @@ class Store:
         """
         with self._lock:
             try:
+                self._settle()
                 self._connection.execute("BEGIN IMMEDIATE")
                 try:
                     yield self
@@ -159,10 +169,20 @@ class Store:
     def _commit(self) -> None:
         try:
             self._connection.execute("COMMIT")
-        except sqlite3.Error:
+        except sqlite3.Error as error:
+            # All of it may stand in the write-ahead log when its sync fails, and be read from there after a death.
+            self._is_in_doubt |= error.sqlite_errorname.startswith("SQLITE_IOERR")
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+
+    def _settle(self) -> None:
+        """Write over what a commit left whose sync failed: until then nobody is told that it never happened."""
+        if self._is_in_doubt:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")  # as it is
+            self._commit()
+            self._is_in_doubt = False
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
         """Run a statement of an open transaction and return the number of rows it changed."""
@@ -176,6 +196,7 @@ class Store:
         """Everything a query gives. Raises RetryLaterError when the disk refuses."""
         with self._lock:
             try:
+                self._settle()
                 return self._connection.execute(sql, values).fetchall()
             except sqlite3.DatabaseError as error:
                 self._blame(error, "read")
@@ -200,6 +221,7 @@ class Store:
         """The first row of a query, None if it gives none. Raises RetryLaterError when the disk refuses."""
         with self._lock:
             try:
+                self._settle()
                 found: Row | None = self._connection.execute(sql, values).fetchone()
             except sqlite3.DatabaseError as error:
                 self._blame(error, "read")

@@ -2,9 +2,11 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +34,67 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 def fail(store: Store, error: sqlite3.Error) -> None:
     store._connection = _Failing(error)  # type: ignore[assignment]
+
+
+class _SyncFails:
+    """A connection whose commits fail as where the sync of the log does, once what they wrote is in it."""
+
+    def __init__(self, connection: sqlite3.Connection, written: bytes, log: Path) -> None:
+        self._connection = connection
+        self._written = written
+        self._log = log
+        self.fails = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        if sql != "COMMIT" or not self.fails:
+            return self._connection.execute(sql, *values)
+        self._log.write_bytes(self._written)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorname = "SQLITE_IOERR_FSYNC"
+        raise error
+
+
+def _after_a_death(root: Path, name: str) -> list[str]:
+    """What is to be removed by the ledger of a daemon that died now."""
+    copy = root / name
+    copy.mkdir()
+    for part in ("state.sqlite3", "state.sqlite3-wal"):
+        shutil.copy(root / part, copy)
+    found = Store.read_only(copy / "state.sqlite3")
+    paths = [row["path"] for row in found.rows("SELECT path FROM removals")]
+    found.close()
+    return paths
+
+
+def _remember(store: Store) -> None:
+    with store.transaction() as tx:
+        tx.execute("INSERT INTO removals VALUES ('ghost', '2026')")
+
+
+def test_what_a_commit_left_whose_sync_failed_is_written_over_before_anything_is_told(
+    store: Store, tmp_path: Path
+) -> None:
+    log = tmp_path / "state.sqlite3-wal"
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    for part in ("state.sqlite3", "state.sqlite3-wal"):
+        shutil.copy(tmp_path / part, twin)
+    other = Store.open(twin / "state.sqlite3")
+    _remember(other)  # what stands in the log after such a commit
+    failing = _SyncFails(store._connection, (twin / log.name).read_bytes(), log)
+    store._connection = failing  # type: ignore[assignment]
+    with pytest.raises(RetryLaterError, match="could not be written: disk I/O error"):
+        _remember(store)
+    other.close()
+    assert _after_a_death(tmp_path, "at_once") == ["ghost"], "the fault must fire"
+    with pytest.raises(RetryLaterError, match="could not be read"):
+        store.rows("SELECT path FROM removals")
+    failing.fails = False
+    assert store.rows("SELECT path FROM removals") == []
+    assert _after_a_death(tmp_path, "once_told") == []
 
 
 def test_a_query_that_the_disk_refuses_is_to_be_tried_again(store: Store) -> None:
