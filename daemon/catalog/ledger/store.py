@@ -20,8 +20,9 @@ from daemon.errors import HaltError, RetryLaterError
 Row = sqlite3.Row
 
 
-_AT_ONCE = 64_000_000
+_LOOKED_AT = 64_000_000
 """Bytes of a ledger whose pages are all looked at before it is used (0.1 s); a larger one is looked at beside the work."""
+_AT_ONCE = 1 << 20
 
 
 class IllegalChangeError(Exception):
@@ -46,6 +47,7 @@ class Store:
         empty one.
         """
         try:
+            _write_log_anew(path)
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             connection.row_factory = Row
             connection.execute("PRAGMA journal_mode=WAL")
@@ -244,7 +246,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _check(connection: sqlite3.Connection, path: Path) -> bool:
     """Look at every page where that is soon done; returns whether it was. Raises HaltError."""
-    if path.stat().st_size > _AT_ONCE:
+    if path.stat().st_size > _LOOKED_AT:
         return False
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
@@ -267,6 +269,22 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         raise HaltError(_damaged(path, "it holds tables that are not medalliond's"))
     for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
         connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
+
+
+def _write_log_anew(path: Path) -> None:
+    """Make what a death left in the write-ahead log durable, byte by byte as it is: whoever reads it notices nothing.
+
+    Its last sync may have failed. To sync it once more would succeed, and say nothing of pages that the kernel gave up.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists():
+        return
+    with log.open("r+b") as file:
+        while part := file.read(_AT_ONCE):
+            file.seek(-len(part), os.SEEK_CUR)
+            file.write(part)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

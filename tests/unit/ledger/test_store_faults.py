@@ -132,7 +132,8 @@ def test_a_ledger_whose_name_could_not_be_made_durable_halts_and_the_next_start_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "state.sqlite3"
-    synced: list[int] = []
+    folder = tmp_path.stat()
+    synced: list[bool] = []
 
     def refuse(descriptor: int) -> None:
         raise OSError(errno.EIO, f"Input/output error {descriptor}")
@@ -141,6 +142,29 @@ def test_a_ledger_whose_name_could_not_be_made_durable_halts_and_the_next_start_
         disk.setattr(os, "fsync", refuse)
         with pytest.raises(HaltError, match=r"cannot be opened: .*Input/output error"):
             Store.open(path)
-    monkeypatch.setattr(os, "fsync", synced.append)
+    monkeypatch.setattr(os, "fsync", lambda file: synced.append(os.path.samestat(os.fstat(file), folder)))
     Store.open(path).close()
-    assert len(synced) == 1
+    assert synced.count(True) == 1
+
+
+def test_what_a_death_left_in_the_log_is_written_anew_and_synced_before_it_is_believed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _remember(store)
+    left = tmp_path / "left"
+    left.mkdir()
+    for part in ("state.sqlite3", "state.sqlite3-wal"):
+        shutil.copy(tmp_path / part, left)
+    log = left / "state.sqlite3-wal"
+    before, written = log.read_bytes(), log.stat().st_mtime_ns
+    synced: list[tuple[int, bytes]] = []
+
+    def sync(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_ino, log.read_bytes()))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    found = Store.open(left / "state.sqlite3")
+    assert synced[0] == (log.stat().st_ino, before)
+    assert log.stat().st_mtime_ns > written
+    assert [row["path"] for row in found.rows("SELECT path FROM removals")] == ["ghost"]
+    found.close()
