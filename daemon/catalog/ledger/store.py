@@ -277,7 +277,7 @@ def _write_log_anew(path: Path) -> None:
     Its last sync may have failed. To sync it once more would succeed, and say nothing of pages that the kernel gave up.
     """
     log = path.with_name(f"{path.name}-wal")
-    if not log.exists():
+    if not log.exists() or not log.stat().st_size:
         return
     with log.open("r+b") as file:
         while part := file.read(_AT_ONCE):
