@@ -216,7 +216,8 @@ class Story(RuleBasedStateMachine):
         assert not doubled, f"doubled: {doubled}"
 
 
-def _unheard(*_: object) -> NoReturn:
+def unheard(*_: object) -> NoReturn:
+    """The log of a story: nobody reads it."""
     raise structlog.DropEvent
 
 
@@ -227,7 +228,7 @@ def play(plan: Plan, report: Report, stories: int) -> None:
     story = type("Story", (Story,), {"report": report, "work": plan.work})
     forgetful = mock.patch.object(Claims, "recover", return_value=[])
     quiet = structlog.get_config()
-    structlog.configure(processors=[_unheard])
+    structlog.configure(processors=[unheard])
     try:
         if plan.breakage is not None:
             forgetful.start()

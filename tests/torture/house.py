@@ -1,6 +1,6 @@
 """The daemon's own parts on one root, without threads and processes, and the moments at which it changes the disk.
 
-At any moment somebody may act in between, or the daemon be killed. Used by `actions`.
+At any moment somebody may act in between, or the daemon be killed. Used by `actions` and `workshop`.
 """
 
 import os
