@@ -90,9 +90,6 @@ def short(
     only: Annotated[
         list[str] | None, typer.Option(help="Only this campaign; may be given more than once.")
     ] = None,
-    without: Annotated[
-        list[str] | None, typer.Option(help="Not this one; may be given more than once.")
-    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(help="Begin with no further broken build after so many; all are tried unless told."),
@@ -105,11 +102,7 @@ def short(
     """Run every campaign in its short form, then broken builds, which it must catch; status 1 if one does not hold."""
     seed = random.randrange(10**6) if seed is None else seed
     until = float("inf") if minutes is None else time.monotonic() + 60 * minutes
-    chosen = [
-        campaign
-        for campaign in campaigns().values()
-        if campaign.name not in (without or ()) and (not only or campaign.name in only)
-    ]
+    chosen = [campaign for campaign in campaigns().values() if not only or campaign.name in only]
     absent = {campaign.name: reason for campaign in chosen if (reason := campaign.missing())}
     for name, reason in absent.items():
         console.print(f"{name}: skipped, {reason}")
