@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from daemon.audit.copying import RootCopy
-from daemon.catalog.ledger.inventory import LedgerInventory
+from daemon.cli.inventory import open_inventory
 from daemon.cli.output import console, on_terminal, print_json, print_line, printable, size
 from daemon.cli.roots import WrongRequestError, open_root
 from daemon.lake.durable import make_directories, remove_tree
@@ -18,7 +18,7 @@ def back_up(root: Path, folder: Path, *, as_json: bool) -> None:
     """Copy a root into `folder` and say what was copied; what a failure leaves is removed."""
     layout, copy = open_root(root), Layout(folder.absolute())
     _refuse(layout, copy)
-    with LedgerInventory.open(layout.ledger) as inventory:
+    with open_inventory(layout) as inventory:
         total = inventory.bytes()
     make_directories(copy.root, 0o750)
     try:

@@ -15,8 +15,9 @@ from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.lock import lock_holder
 from daemon.catalog.ledger.views import KnownFile, LedgerViews
 from daemon.catalog.promotion import TableKey
-from daemon.catalog.requests import Answer, Request
+from daemon.catalog.requests import Request
 from daemon.catalog.transition import Layer
+from daemon.cli.lineage import deliveries
 from daemon.cli.output import print_line
 from daemon.cli.roots import WrongRequestError, find_table, one_of, open_ledger, open_root
 from daemon.lake.generations import is_shown
@@ -30,6 +31,7 @@ _T = TypeVar("_T")
 _PATIENCE = 30.0
 """Seconds until a daemon that works on the root must have answered."""
 _LOOK = 0.1
+_BROKEN_OFF = "but was broken off: `medalliond run` or `drain` goes on with it, `medalliond status` tells how it stands."
 
 
 def undo_delivery(root: Path, delivery: str, *, why: str, wait: bool) -> int:
@@ -69,14 +71,14 @@ def request_for(key: TableKey, act: str, **what: object) -> Request:
 def carry_out(layout: Layout, request: Request, *, wait: bool) -> int:
     """Ask, and with `wait` stay until it is done; prints what came of it and returns the exit status."""
     post(layout, request)
-    if lock_holder(layout.lock) is None:
+    alone = lock_holder(layout.lock) is None
+    if alone:
         _work_alone(layout)
-    answer = _answer(layout, request.request_id)
+    answer = _until(lambda: read_answer(layout, request.request_id), 0.0 if alone else _PATIENCE)
     key = TableKey(request.domain, request.table)
     if answer is None:
-        print_line(
-            f"{request.act} of {key} is asked for, but the daemon does not answer: see `medalliond status`."
-        )
+        hindrance = _BROKEN_OFF if alone else "but the daemon does not answer: see `medalliond status`."
+        print_line(f"{request.act} of {key} is asked for, {hindrance}")
         return 1
     clear(layout, request.request_id)
     if not answer.accepted:
@@ -84,7 +86,7 @@ def carry_out(layout: Layout, request: Request, *, wait: bool) -> int:
     if answer.rebuild_id is None or not wait:
         print_line(f"{answer.message}.")
         return 0
-    return _await(layout, request.act, key, answer.rebuild_id)
+    return _await(layout, f"{request.act} of {key}", key, answer.rebuild_id, 0.0 if alone else None)
 
 
 def _move(
@@ -92,7 +94,7 @@ def _move(
 ) -> int:
     layout = open_root(root)
     with open_ledger(layout) as views:
-        files = _meant(views, delivery, state)
+        files = _meant(views, layout, delivery, state)
         sheets = [sheet for file in files for sheet in views.sheets_of(file.file_id) if sheet.state == state]
     by_batch: dict[str, list[KnownFile]] = {}
     for file in [*files, *sheets]:
@@ -108,9 +110,9 @@ def _move(
     return max(statuses)
 
 
-def _meant(views: LedgerViews, delivery: str, state: str) -> Sequence[KnownFile]:
+def _meant(views: LedgerViews, layout: Layout, delivery: str, state: str) -> Sequence[KnownFile]:
     """The dropped files that `delivery` means and that are in the right state."""
-    known = views.files_of_batch(delivery) or views.files_named(delivery)
+    known = views.files_of_batch(delivery) or deliveries(views, layout, delivery)
     if not known and "!" in delivery:
         packed = delivery.rpartition("!")[0]
         raise WrongRequestError(
@@ -137,11 +139,8 @@ def _work_alone(layout: Layout) -> None:
     Service(settings).drain(lambda _: None, takes=False)
 
 
-def _answer(layout: Layout, request_id: str) -> Answer | None:
-    return _until(lambda: read_answer(layout, request_id), _PATIENCE)
-
-
-def _await(layout: Layout, act: str, key: TableKey, rebuild_id: str) -> int:
+def _await(layout: Layout, act: str, key: TableKey, rebuild_id: str, patience: float | None) -> int:
+    """Return the exit status once readers see the change; `patience` is in seconds, None for as long as it takes."""
     with open_ledger(layout) as views:
 
         def ended() -> tuple[str, str | None] | None:
@@ -152,15 +151,19 @@ def _await(layout: Layout, act: str, key: TableKey, rebuild_id: str) -> int:
             own = [layer for layer in views.layers() if layer.key == key]
             return all(is_shown(layout, layer.layer, key, layer.generation) for layer in own) or None
 
-        state, error = _until(ended, None) or ("failed", "the ledger does not know it")
+        found = _until(ended, patience)
+        if found is None:
+            print_line(f"{act} is under way, {_BROKEN_OFF}")
+            return 1
+        state, error = found
         if state == "failed":
-            raise WrongRequestError(f"{act} of {key} failed, and the table is as it was: {error}")
+            raise WrongRequestError(f"{act} failed, and the table is as it was: {error}")
         if _until(shown, _PATIENCE) is None:
             print_line(
-                f"{act} of {key}: done, but not shown in data/ yet: see `medalliond status` for what hinders it."
+                f"{act}: done, but not shown in data/ yet: see `medalliond status` for what hinders it."
             )
             return 1
-    print_line(f"{act} of {key}: done.")
+    print_line(f"{act}: done.")
     return 0
 
 

@@ -10,8 +10,8 @@ from daemon.catalog.columns import TableColumns
 from daemon.catalog.contract import CastRule, Contract
 from daemon.catalog.contract_file import parse_contract
 from daemon.catalog.contract_store import ContractStore
-from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.promotion import TableKey
+from daemon.cli.inventory import open_inventory
 from daemon.cli.output import count, print_json, print_line
 from daemon.cli.roots import find_table, open_ledger, open_root
 from daemon.errors import ContractError, gist
@@ -66,7 +66,7 @@ def _learned(layout: Layout, key: TableKey) -> TableColumns:
     """What is known of the table's columns."""
     if not layout.ledger.exists():
         return TableColumns()
-    with LedgerInventory.open(layout.ledger) as inventory:
+    with open_inventory(layout) as inventory:
         return inventory.columns(key)
 
 

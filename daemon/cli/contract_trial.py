@@ -10,6 +10,7 @@ from daemon.catalog.contract_file import parse_contract
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.promotion import TableKey
 from daemon.cli.contract import plain_casts
+from daemon.cli.inventory import open_inventory
 from daemon.cli.output import count, print_json, print_line, printable
 from daemon.cli.roots import WrongRequestError, find_table, open_root
 from daemon.lake.durable import make_directories, write_bytes
@@ -26,7 +27,7 @@ def diff_contract(root: Path, file: Path, table: str | None, *, as_json: bool) -
     layout = open_root(root)
     if not file.is_file():
         raise WrongRequestError(f"{file}: there is no such file.")
-    with LedgerInventory.open(layout.ledger) as inventory:
+    with open_inventory(layout) as inventory:
         key = _table_of(layout, inventory, file, table)
         contract = parse_contract(file.read_bytes(), str(file)).contract
         if contract.model is not None:
@@ -41,7 +42,7 @@ def diff_contract(root: Path, file: Path, table: str | None, *, as_json: bool) -
 def adopt_contract(root: Path, table: str) -> None:
     """Write a contract with the learned types. Raises WrongRequestError where the table has one, or learned nothing."""
     layout = open_root(root)
-    with LedgerInventory.open(layout.ledger) as inventory:
+    with open_inventory(layout) as inventory:
         key = find_table(table, inventory.views.tables())
         rules = inventory.columns(key).rules
     path = layout.contracts / key.domain / f"{key.table}.yaml"

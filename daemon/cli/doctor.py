@@ -9,6 +9,7 @@ from pathlib import Path
 from daemon.cli import doctor_machine, doctor_root
 from daemon.cli.findings import Finding, fail
 from daemon.cli.output import console, on_terminal, print_json, print_line, printable, styled
+from daemon.cli.refusals import next_step
 from daemon.cli.roots import open_root
 from daemon.lake.layout import Layout
 
@@ -62,7 +63,9 @@ def _look(look: _Look, layout: Layout) -> Finding:
     try:
         return look(layout)
     except OSError as error:
-        return fail(f"{error.filename or look.__name__}: {error.strerror}", "look into that first")
+        return fail(
+            f"{error.filename or look.__name__}: {error.strerror}", next_step(error) or "look into that first"
+        )
 
 
 def _print(check: str, finding: Finding) -> None:

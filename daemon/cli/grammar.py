@@ -35,9 +35,9 @@ class Commands(TyperGroup):
         except BrokenPipeError:
             raise
         except OSError as error:
-            message = (
-                f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
-            )
+            from daemon.cli.refusals import refusal  # noqa: PLC0415 - wanted by few commands
+
+            message = refusal(error)
         _complain(message)
         raise typer.Exit(1)
 

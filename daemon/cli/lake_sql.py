@@ -9,10 +9,12 @@ and no others. Used by query.py and quarantine.py.
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import duckdb
 import polars as pl
@@ -31,6 +33,7 @@ _MENTION = re.compile(
 _COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _READING_WORDS = frozenset({"select", "from", "with", "pivot", "unpivot"})
 _FETCH = 10_000
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,33 @@ def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> Answer:
     columns, types = relation.columns, [str(kind) for kind in relation.types]
     names = [f"c{number}" for number in range(len(columns))]  # theirs may be there twice
     texts = ", ".join(_as_text(name, kind) for name, kind in zip(names, types, strict=True))
-    connection.execute(f"FROM ({sql.rstrip().rstrip(';')}\n) AS answer ({', '.join(names)}) SELECT {texts}")
+    question = f"FROM ({sql.rstrip().rstrip(';')}\n) AS answer ({', '.join(names)}) SELECT {texts}"
+    interruptible(connection, lambda: connection.execute(question))
     return Answer(columns, types, _fetch(connection))
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[Any, ...]]:
-    while rows := connection.fetchmany(_FETCH):
+    while rows := interruptible(connection, lambda: connection.fetchmany(_FETCH)):
         yield from rows
+
+
+def interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], _T]) -> _T:
+    """Do `work` in another thread: while DuckDB works, the one that it works in does not hear of Ctrl-C."""
+    ended = Event()
+
+    def do() -> _T:
+        try:
+            return work()
+        finally:
+            ended.set()
+
+    with ThreadPoolExecutor(1) as thread:
+        try:
+            return thread.submit(do).result()
+        except KeyboardInterrupt:
+            while not ended.wait(0.05):  # again and again: what has not begun yet is not interrupted
+                connection.interrupt()
+            raise
 
 
 def _as_text(name: str, kind: str) -> str:
@@ -155,7 +178,10 @@ def _missing(layout: Layout, sql: str, error: duckdb.CatalogException) -> str:
     name = named.group(1).lower().strip('"')
     mention = next((mention for mention in _mentions(sql) if ".".join(mention).endswith(f".{name}")), (name,))
     tables = [
-        table for layer in LAYERS if layer in mention or len(mention) == 1 for table in _tables(layout, layer)
+        table
+        for layer in reversed(LAYERS)  # gold first: it is what most people mean
+        if layer in mention or len(mention) == 1
+        for table in _tables(layout, layer)
     ]
     same = [str(table) for table in tables if table.table == mention[-1]]
     if len(mention) == 2 and len(same) > 1:  # noqa: PLR2004 - a layer and a table

@@ -45,7 +45,7 @@ def find_batches(views: LedgerViews, layout: Layout, name: str, limit: int) -> t
     """
     if batch_id := _batch_named(views, name):
         return "batch", [batch_id]
-    files = _deliveries(views, layout, name)
+    files = deliveries(views, layout, name) or views.files_named(Path(name).name)
     if files:
         return "file", list(dict.fromkeys(file.batch_id for file in files))[:limit]
     tables = views.tables()
@@ -66,14 +66,14 @@ def _batch_named(views: LedgerViews, name: str) -> str | None:
     return batch_id if views.batch(batch_id) or views.transitions_of_batch(batch_id) else None
 
 
-def _deliveries(views: LedgerViews, layout: Layout, name: str) -> list[KnownFile]:
+def deliveries(views: LedgerViews, layout: Layout, name: str) -> list[KnownFile]:
     """Return the deliveries of a dropped file, by where it rests, its name below landing, or its last part."""
     for path in (Path(name).absolute(), layout.root / name):
         if path.is_relative_to(layout.landing):
             return views.files_named(str(path.relative_to(layout.landing)))
         if path.is_relative_to(layout.root) and (found := views.files_at(layout.relative(path))):
             return found
-    return views.files_named(name) or views.files_named(Path(name).name)
+    return views.files_named(name)
 
 
 def _story(views: LedgerViews, batch_id: str, file: str | None) -> dict[str, Any]:
@@ -109,7 +109,8 @@ def _file(known: KnownFile) -> dict[str, Any]:
         "state": known.state,
         "kind": known.kind,
         "reason": known.reason,
-        "path": known.resting_path or known.claimed_path,
+        "path": known.path,
+        "went_back": known.went_back,
     }
 
 
@@ -138,10 +139,9 @@ def _file_line(file: dict[str, Any]) -> str:
     rows = "" if file["rows"] is None else f"  {count(file['rows'], 'row')}"
     digest = f"  sha256 {file['sha256'][:12]}…" if file["sha256"] else ""
     reason = f"\n  {escape(printable(file['reason']))}" if file["reason"] else ""
-    return (
-        f"file {escape(printable(file['name']))}{rows}{digest}  {styled(file['state'])}  "
-        f"now {escape(printable(file['path']))}{reason}"
-    )
+    where = "back to" if file["went_back"] else "now"
+    place = "removed" if file["path"] is None else f"{where} {escape(printable(file['path']))}"
+    return f"file {escape(printable(file['name']))}{rows}{digest}  {styled(file['state'])}  {place}{reason}"
 
 
 def _sources(log: dict[str, Any]) -> list[str]:

@@ -107,7 +107,7 @@ def show_quarantine(root: Path, name: str, *, limit: int, as_json: bool) -> None
     for file in files:
         print_line(f"{printable(file.name)}  the whole file was set aside: {file.kind}")
         print_line(f"    {printable(file.reason)}")
-        print_line(f"    it is now {printable(file.resting_path or file.claimed_path)}")
+        print_line(f"    it is now {printable(file.path)}")
     more = sum(found.rows - found.discarded for found in sets) - len(rows)
     if more > 0:
         print_line(f"and {count(more, 'more record')}; --limit N shows more of them")
@@ -187,5 +187,5 @@ def _file(found: KnownFile) -> dict[str, Any]:
         "batch_id": found.batch_id,
         "layer": None,
         "at": None,
-        "path": found.resting_path or found.claimed_path,
+        "path": found.path,
     }

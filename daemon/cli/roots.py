@@ -73,7 +73,7 @@ def did_you_mean(word: str, choices: Collection[str]) -> str:
     if near:
         return f"Did you mean {one_of(near)}?"
     if not choices:
-        return "There are none yet."
+        return "There are none yet: put a file into landing/<domain>/<table>/."
     few = sorted(choices)[:10]
     more = f" and {len(choices) - len(few)} more" if len(choices) > len(few) else ""
     return f"There are {', '.join(few)}{more}."

@@ -70,27 +70,8 @@ class Store:
 
         Raises HaltError where there is none or it is unusable.
         """
-        if not path.exists():
-            raise HaltError(_not_yet(path))
-        try:
-            # Where nobody can write, SQLite cannot either, which wants a file beside a ledger that may change.
-            may = "immutable=1" if is_read_only(path) else "mode=ro"
-            connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?{may}", uri=True, check_same_thread=False
-            )
-            connection.row_factory = Row
-            connection.execute("PRAGMA busy_timeout=5000")
-            version = _version(connection)
-            if version == 0:  # empty: a daemon is just making it, or was kept from it
-                raise HaltError(_not_yet(path))
-            _refuse_newer(version, path)
-        except sqlite3.OperationalError as error:
-            raise HaltError(
-                f"{path}: the ledger cannot be read by this user: {error}. Ask as the daemon's user, or one who may write "
-                f"to {path.parent} (SQLite keeps a file beside it)."
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise HaltError(_damaged(path, str(error))) from error
+        connection, version = _open_for_reading(path)
+        _refuse_newer(version, path)
         return cls(connection, path, is_checked=False)
 
     def check(self) -> None:
@@ -228,6 +209,36 @@ class Store:
             except sqlite3.DatabaseError as error:
                 self._blame(error, "read")
             return found
+
+
+def ledger_version(path: Path) -> int:
+    """The version of a ledger, also of one that is newer than this program. Raises HaltError where it cannot be read."""
+    connection, version = _open_for_reading(path)
+    with closing(connection):
+        return version
+
+
+def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, int]:
+    """A connection, and the version of the ledger there. Raises HaltError."""
+    if not path.exists():
+        raise HaltError(_not_yet(path))
+    try:
+        # Where nobody can write, SQLite cannot either, which wants a file beside a ledger that may change.
+        may = "immutable=1" if is_read_only(path) else "mode=ro"
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{may}", uri=True, check_same_thread=False)
+        connection.row_factory = Row
+        connection.execute("PRAGMA busy_timeout=5000")
+        version = _version(connection)
+        if version == 0:  # empty: a daemon is just making it, or was kept from it
+            raise HaltError(_not_yet(path))
+    except sqlite3.OperationalError as error:
+        raise HaltError(
+            f"{path}: the ledger cannot be read by this user: {error}. Ask as the daemon's user, or one who may write "
+            f"to {path.parent} (SQLite keeps a file beside it)."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise HaltError(_damaged(path, str(error))) from error
+    return connection, version
 
 
 def is_read_only(path: Path) -> bool:

@@ -35,7 +35,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """A dropped file as the ledger knows it; `resting_path` (relative to the root) is where it lies now, if at rest."""
+    """A dropped file as the ledger knows it. Paths are relative to the root.
+
+    `resting_path` is None before it is at rest, and where nothing of it is kept.
+    """
 
     file_id: int
     batch_id: str
@@ -49,6 +52,17 @@ class KnownFile:
     reason: str | None
     resting_path: str | None
     claimed_path: str
+    at_rest: bool
+
+    @property
+    def path(self) -> str | None:
+        """Where it lies now; None for one that was removed."""
+        return self.resting_path if self.at_rest else self.claimed_path
+
+    @property
+    def went_back(self) -> bool:
+        """Whether it was put back where it was dropped, to be taken anew: what lies there now may be another."""
+        return self.at_rest and self.state in {"returned", "replayed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,10 +291,10 @@ class LedgerViews:
         return row["newest"] if row else None
 
     def kept_in_landing(self) -> dict[str, tuple[int, int]]:
-        """Files that were ingested and stay where they were dropped: path relative to the root -> (size, mtime_ns)."""
+        """Files that stay where they were dropped, their rows taken: path relative to the root -> (size, mtime_ns)."""
         rows = self._store.rows(
-            "SELECT landing_path, size, mtime_ns FROM files "
-            "WHERE resting_path = landing_path AND at_rest = 1 ORDER BY file_id"
+            "SELECT landing_path, size, mtime_ns FROM files WHERE resting_path = landing_path AND at_rest = 1 "
+            "AND state NOT IN ('returned', 'replayed') ORDER BY file_id"
         )
         return {os.fsdecode(row["landing_path"]): (row["size"], row["mtime_ns"]) for row in rows}
 
@@ -336,6 +350,7 @@ class LedgerViews:
                 reason=row["reason"],
                 resting_path=_text(row["resting_path"]) if row["at_rest"] else None,
                 claimed_path=_text(row["claimed_path"]) or "",
+                at_rest=bool(row["at_rest"]),
             )
             for row in rows
         ]

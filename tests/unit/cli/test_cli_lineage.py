@@ -70,3 +70,13 @@ def test_what_nobody_knows_is_refused(orders: Root, run: Run) -> None:
     found = run("lineage", "nothing.like.it", orders)
     assert found.exit_code == 1
     assert "no batch, no file and no table" in found.stderr
+
+
+def test_what_is_no_longer_there_is_not_said_to_lie_anywhere(orders: Root, run: Run) -> None:
+    (file,) = orders.ledger.rest.restless(ORDERS, 10)
+    orders.ledger.rest.at_rest([file.file_id])  # deleted, as a contract may say
+    assert "ingested  removed\n" in run("lineage", "jan.csv", orders).stdout
+    assert (
+        json.loads(run("lineage", "jan.csv", "--json", orders).stdout)["batches"][0]["files"][0]["path"]
+        is None
+    )

@@ -5,9 +5,11 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -99,8 +101,44 @@ def test_a_damaged_ledger_is_one_clear_line(root: Root, run: Run) -> None:
     assert found.stderr.startswith(f"medalliond: {root.layout.ledger}: the ledger is damaged")
 
 
+def test_what_a_user_may_not_is_said_with_whose_it_is(
+    orders: Root, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = orders.layout.lock
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("daemon.cli.status.lock_holder", refuse)
+    monkeypatch.setattr("daemon.cli.doctor_root.lock_holder", refuse)
+    assert "is yours: give yourself the right" in run("status", orders).stderr
+    monkeypatch.setattr(os, "geteuid", lambda: 4711)
+    found = run("status", orders)
+    assert found.exit_code == 1
+    assert found.stderr.startswith(
+        f"medalliond: {lock}: Permission denied. You are user 4711, and {lock.parent} is "
+    )
+    assert found.stderr.endswith(": ask as that user, or be given the right.\n")
+    assert "ask as that user" in run("doctor", orders).stdout
+
+
+def test_the_versions_are_said_also_where_the_ledger_is_newer_or_damaged(root: Root, run: Run) -> None:
+    root.ledger.close()
+    with closing(sqlite3.connect(root.layout.ledger)) as ledger:
+        ledger.execute("PRAGMA user_version = 99")
+    found = json.loads(run("version", "--json", root).stdout)
+    assert found["ledger"] == 99
+    root.layout.ledger.write_bytes(b"no database" * 1000)
+    broken = run("version", "--json", root)
+    assert broken.exit_code == 1
+    assert json.loads(broken.stdout) == {**found, "ledger": None}
+    assert "the ledger is damaged" in broken.stderr
+
+
 @pytest.mark.parametrize(
-    "words", [("status",), ("lineage", "sales.orders"), ("doctor",), ("verify",)], ids=" ".join
+    "words",
+    [("status",), ("lineage", "sales.orders"), ("doctor",), ("verify",), ("contract", "adopt", "orders")],
+    ids=" ".join,
 )
 def test_a_ledger_that_is_gone_is_said_so(orders: Root, run: Run, words: tuple[str, ...]) -> None:
     orders.ledger.close()
@@ -161,7 +199,7 @@ def test_what_standard_output_refuses_is_an_error_and_no_traceback(
     with pytest.raises(SystemExit, match="1"):
         app(["version"])
     sys.stdout.close()
-    assert capsys.readouterr().err == "medalliond: No space left on device\n"
+    assert capsys.readouterr().err == "medalliond: No space left on device. Make room, and say it again.\n"
 
 
 def test_a_closed_standard_output_is_none_of_our_business(monkeypatch: pytest.MonkeyPatch) -> None:

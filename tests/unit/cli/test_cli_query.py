@@ -3,12 +3,16 @@
 import csv
 import io
 import json
+import os
+import signal
 
+import duckdb
 import polars as pl
 import pytest
 from cli_world import Root, Run
 
 from daemon.catalog.promotion import TableKey
+from daemon.cli.lake_sql import interruptible
 
 FRAME = pl.DataFrame({"code": ["00010", "00020"], "n": [1, 2]})
 
@@ -176,3 +180,19 @@ def test_the_generation_that_the_link_shows_is_read(orders: Root, run: Run) -> N
 def test_a_table_without_files_yet_is_said_not_to_be_there(orders: Root, run: Run) -> None:
     (orders.path / "data/gold/sales/empty").symlink_to("../../.generations/gold/sales/empty/1")
     assert run("query", "FROM gold.sales.empty", orders).exit_code == 1
+
+
+def test_ctrl_c_ends_what_duckdb_works_on() -> None:
+    endless = "SELECT count(*) FROM range(10000000) x, range(10000000) y WHERE x.range * y.range % 7 = 3"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with duckdb.connect() as connection:
+
+            def work() -> None:
+                os.kill(os.getpid(), signal.SIGINT)
+                connection.execute(endless)
+
+            with pytest.raises(KeyboardInterrupt):
+                interruptible(connection, work)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -94,6 +94,7 @@ def known(file_id: int, batch: str, name: str, state: str, **more: object) -> Kn
         "reason": None,
         "resting_path": None,
         "claimed_path": f"landing/.claimed/{batch}/{name}",
+        "at_rest": "resting_path" in more,
         **more,
     }
     return KnownFile(file_id=file_id, batch_id=batch, name=name, state=state, **facts)  # type: ignore[arg-type]
