@@ -39,7 +39,7 @@ class Event(StrEnum):
         "reason",
         "nothing new is taken; the running hops finish",
     )
-    DAEMON_STOPPED = ("daemon_stopped", "seconds", "everything is put away; exit 0 follows")
+    DAEMON_STOPPED = ("daemon_stopped", "seconds", "everything is put away; the process ends")
     DAEMON_FAILED = (
         "daemon_failed",
         "reason exception",
@@ -121,7 +121,7 @@ class Event(StrEnum):
     BATCH_COMPLETED = (
         "batch_completed",
         "domain table batch_id",
-        "the batch is in gold",
+        "nothing of the batch is left to do: its rows are in gold, the rest is set aside or went back to landing",
     )
     BATCH_SPLIT = (
         "batch_split",

@@ -82,7 +82,7 @@ _ABOUT_CONTRACTS: Final = f"""
 ## Contracts
 
 `catalog/contracts/<domain>/<table>.yaml` says what a table promises at each layer. Every key is optional,
-and so is the file: without one, bronze keeps text, silver trims blanks and makes empty text null, and gold
+and so is the file: without one, bronze learns types, silver trims blanks and makes empty text null, and gold
 is silver. A changed contract is in force at the next promotion. One that is broken leaves the last good one
 in force; a table whose contract never was good waits until it is mended. Editors that know JSON Schema
 complete and check contracts with [contract.schema.json](contract.schema.json).

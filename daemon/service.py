@@ -16,6 +16,7 @@ from types import FrameType
 import structlog
 
 from daemon.catalog.ledger.lock import RootLock
+from daemon.errors import HaltError
 from daemon.events import Event
 from daemon.guard import Guard
 from daemon.lake.durable import make_directories
@@ -34,7 +35,7 @@ _STUCK = 2.0
 """Seconds beyond `settle` after which a drain gives up on files that do not become ready: somebody still has them open,
 their done-marker is missing, or their contract is broken."""
 _FAILING = 3
-"""Exit status of drain when something is still failing."""
+"""Exit status of drain when something is still failing, or waits in landing."""
 
 
 class Service:
@@ -74,14 +75,17 @@ class Service:
         `report` is told about it as it goes. Without `takes`, landing is left alone: only what was taken before, and what
         people asked for, is done.
 
-        Returns 0: all of it is in gold or set aside; 3: something is still failing; 1: a part of the daemon
-        failed. Raises HaltError when it cannot start.
+        Returns 0: all of it is in gold or set aside; 3: something is still failing, or waits in landing; 1: a part of
+        the daemon failed. Raises HaltError when it cannot start.
         """
         with self._signals(), self._parts() as parts:
             if takes:
                 parts.intake.sweep()
                 parts.intake.start()
             self._watch_drain(parts, report)
+            if takes:  # what was cut short went back, which a sweep alone finds
+                parts.intake.sweep()
+                self._watch_drain(parts, report)
             status = 0 if parts.chain.is_done and parts.intake.is_idle else _FAILING
             self._stopping()
         return 1 if self._failure else status
@@ -126,6 +130,9 @@ class Service:
                 yield parts
             finally:
                 parts.stop()
+        except HaltError as error:  # also for the log, which may be all that is read of a service
+            log.critical(Event.DAEMON_FAILED, reason=str(error))
+            raise
         finally:
             lock.release()
             log.info(Event.DAEMON_STOPPED, seconds=round(time.monotonic() - began, 3))

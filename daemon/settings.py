@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from daemon.catalog.complaints import complaint
 from daemon.catalog.contract import Archive
-from daemon.catalog.contract_values import Duration, Rules, Size
+from daemon.catalog.contract_values import Duration, Rules, Size, SizeOrZero
 from daemon.catalog.key_hints import nearest
 from daemon.errors import HaltError
 from daemon.events import LogFormat, LogLevel
@@ -116,12 +116,12 @@ class Settings(Rules):
             "by default three fifths of the memory there is"
         ),
     )
-    min_free_bytes: Size | None = Field(
+    min_free_bytes: SizeOrZero | None = Field(
         default=None,
         examples=["500MB"],
         description=(
             "below this much free space, e.g. 500MB, nothing new is taken in until there is more; "
-            "by default one hundredth of the file system, 1GB at most"
+            "0: no floor; by default one hundredth of the file system, 1GB at most"
         ),
     )
     min_free_inodes: int | None = Field(

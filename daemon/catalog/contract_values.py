@@ -85,12 +85,11 @@ Duration = Annotated[
 ]
 """Seconds; in files also text: '500ms', '1s', '5m', '2h', '1d'."""
 
-Size = Annotated[
-    ByteSize,
-    Field(gt=0),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kind": "size"}),
-]
+_SIZE_SCHEMA = WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kind": "size"})
+Size = Annotated[ByteSize, Field(gt=0), _SIZE_SCHEMA]
 """Bytes; in files also text: '256MB' (10^6), '256MiB' (2^20)."""
+SizeOrZero = Annotated[ByteSize, Field(ge=0), _SIZE_SCHEMA]
+"""Bytes, where none at all mean something too."""
 
 Flag = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=0)]

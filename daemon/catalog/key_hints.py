@@ -37,7 +37,10 @@ def unknown_key(model: type[BaseModel], location: Location) -> str:
         *_places_of(model, key.lower()),
         *difflib.get_close_matches(key.lower(), keys, n=1, cutoff=0.7),
     ]
-    hint = f"did you mean '{guesses[0]}'?" if guesses else f"the keys there are {', '.join(keys)}"
+    if guesses and guesses[0] == key:
+        hint = f"it stands at the top of the file, outside of '{above[0]}'"
+    else:
+        hint = f"did you mean '{guesses[0]}'?" if guesses else f"the keys there are {', '.join(keys)}"
     return f"unknown key '{key}'{' in ' * bool(above)}{'.'.join(above)}; {hint}"
 
 

@@ -10,7 +10,9 @@ from daemon.cli.grammar import HERE, Json, Root, Wait, Why, text
 Delivery = Annotated[
     str,
     typer.Argument(
-        metavar="BATCH|FILE", parser=text, help="A batch id, or a dropped file by its name below landing."
+        metavar="BATCH|FILE",
+        parser=text,
+        help="A batch id, or a dropped file by its name below landing or where it rests.",
     ),
 ]
 TableName = Annotated[str, typer.Argument(parser=text, help="DOMAIN.TABLE, or TABLE where that is clear.")]

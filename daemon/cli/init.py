@@ -23,7 +23,8 @@ from daemon.settings import FILE_NAME, Settings, setting_locations
 
 _SAMPLE_QUESTION = "SELECT country, orders, revenue FROM gold.sales.revenue_by_country"
 _TOML_HEAD = """\
-# Settings of the medalliond that works on this folder. Every line that is commented out shows the default.
+# Settings of the medalliond that works on this folder. A line that is commented out shows the default,
+# or an example where there is none, or it depends on the machine.
 # A variable MEDALLIOND_<NAME> in the environment, and an option of the command line, have precedence.
 """
 

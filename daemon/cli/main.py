@@ -64,7 +64,8 @@ def drain(
 ) -> None:
     """Do everything that is in landing, then exit.
 
-    The exit status is 0 when all is in gold, or set aside as the contracts say; 3 when something still fails.
+    The exit status is 0 when all is in gold, or set aside as the contracts say; 3 when something still fails, or
+    waits in landing for its other half, its done-marker, its writer or a mended contract.
     """
     from daemon.cli.serve import drain_root  # noqa: PLC0415 - see the module's docstring
 

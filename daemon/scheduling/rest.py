@@ -79,7 +79,9 @@ class RestKeeper:
             self._write_receipts(key, files, destinations)
         self._ledger.at_rest([file.file_id for file in files])
         self._clear_folders(files)
-        log.info(Event.SOURCE_ARCHIVED, domain=key.domain, table=key.table, files=len(files), policy=policy)
+        archived = sum(file.fate in _TAKEN for file in files)
+        if archived:
+            log.info(Event.SOURCE_ARCHIVED, domain=key.domain, table=key.table, files=archived, policy=policy)
         return len(files) == _AT_ONCE
 
     def _move(self, files: Sequence[RestlessFile], destinations: Mapping[int, str]) -> None:

@@ -134,6 +134,12 @@ def test_a_file_cut_short_waits_for_its_other_half(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
+def test_a_drain_that_leaves_a_file_cut_short_says_so(tmp_path: Path) -> None:
+    drop(tmp_path, "half.csv", "id,amount\n1,10\n2")
+    assert drain(tmp_path) == 3
+    assert "1 file is waiting" in medalliond(tmp_path, "status")
+
+
 def test_a_file_that_stays_cut_short_is_set_aside_with_that_reason(tmp_path: Path) -> None:
     drop(tmp_path, "a.json", '[{"id": 1}, {"id": 2}, {"id"')
     assert drain(tmp_path, incomplete_wait="0") == 0

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from daemon.errors import HaltError
 from daemon.lake.layout import Layout
@@ -57,6 +58,7 @@ def test_a_ledger_that_is_gone_is_not_replaced_by_an_empty_one(tmp_path: Path, l
     (tmp_path / left).mkdir(parents=True)
     layout.catalog.mkdir()
     layout.ledger.touch()  # what a disk leaves that was cut off
-    with pytest.raises(HaltError, match="the ledger is gone"):
+    with capture_logs() as lines, pytest.raises(HaltError, match="the ledger is gone"):
         Service(Settings(root=tmp_path)).drain(lambda _: None)
+    assert [line["event"] for line in lines] == ["daemon_failed", "daemon_stopped"]
     assert layout.ledger.stat().st_size == 0

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.errors import HaltError
+from daemon.lake.room import Floor
 from daemon.settings import FILE_NAME, Settings, load_settings, setting_locations, variable_name
 
 
@@ -67,6 +68,12 @@ def test_the_root_is_given_or_a_variable_or_the_current_directory(
     assert load_settings({}, {}).root == tmp_path
 
 
+def test_no_floor_at_all_is_a_floor_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_text("min_free_bytes = 0\nmin_free_inodes = 0\n")
+
+    assert load_settings({"root": tmp_path}, {}).floor == Floor(0, 0)
+
+
 def test_the_file_is_that_of_the_root_in_use(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("settle = 7\n")
 
@@ -82,6 +89,10 @@ def test_an_empty_variable_says_nothing(tmp_path: Path) -> None:
     [
         ("\nsetle = 1", ":2: unknown key 'setle'; did you mean 'settle'?"),
         ("[batch]\nmax_fils = 1", ":2: unknown key 'max_fils' in batch; did you mean 'max_files'?"),
+        (
+            "[batch]\nworkers = 1",
+            ":2: unknown key 'workers' in batch; it stands at the top of the file, outside of 'batch'",
+        ),
         ("max_files = 1", ":1: unknown key 'max_files'; did you mean 'batch.max_files'?"),
         ("batch.max_fils = 1", ":1: unknown key 'max_fils' in batch; did you mean 'max_files'?"),
         ("# settle = 1\n[settel]\nx = 1", ":2: unknown key 'settel'; did you mean 'settle'?"),

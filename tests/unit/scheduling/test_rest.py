@@ -176,8 +176,11 @@ def test_a_duplicate_is_told_what_it_is_one_of(desk: Desk) -> None:
 
 def test_a_file_that_waits_for_its_other_half_goes_back_and_nobody_is_told(desk: Desk) -> None:
     settle(desk, "returned", kind="incomplete", reason="cut short")
-    desk.refinery.rest.step(KEY)
+    with told("source_archived") as lines:
+        desk.refinery.rest.step(KEY)
     assert places(desk) == {LANDING}
+    assert lines == []
+    assert desk.ledger.views.kept_in_landing() == {}  # it waits
 
 
 def test_a_replayed_file_leaves_quarantine_with_its_reason_and_a_discarded_one_for_good(desk: Desk) -> None:
