@@ -4,7 +4,7 @@ Plain data between ledger, scheduling and pipeline. The rows are the same before
 changes.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +16,34 @@ from daemon.catalog.transition import Layer
 class CompactionLimits:
     """When files are merged.
 
-    As soon as `min_files` of them lie side by side, each below `max_bytes`, all of batches that were done `min_age` seconds
-    ago; the merged files grow up to about `max_bytes`. Fewer than two `min_files`: never.
+    As soon as `min_files` of like size lie side by side, each below `max_bytes`, all of batches that were done `min_age`
+    seconds ago; the merged files grow up to about `max_bytes`. Fewer than two `min_files`: never.
     """
 
     min_files: int
     max_bytes: int
     min_age: float
+
+    def are_worth_it(self, sizes: Sequence[int]) -> bool:
+        """Whether files of these sizes are worth merging: `min_files` are about as large as the largest, or all fill one.
+
+        With smaller ones counted, a merged file would be written anew with every few that arrive.
+        """
+        return self._are_alike(sorted(sizes)[-self.min_files :]) or self._are_full(sizes)
+
+    def some_may_be_worth_it(self, sizes: Sequence[int]) -> bool:
+        """Whether any of these files may be worth merging, if they lie side by side."""
+        ordered = sorted(sizes)
+        begins = range(len(ordered) - self.min_files + 1)
+        return self._are_full(sizes) or any(
+            self._are_alike(ordered[begin : begin + self.min_files]) for begin in begins
+        )
+
+    def _are_alike(self, ordered: Sequence[int]) -> bool:
+        return len(ordered) == self.min_files and ordered[-1] <= self.min_files * ordered[0]
+
+    def _are_full(self, sizes: Sequence[int]) -> bool:
+        return len(sizes) > 1 and sum(sizes) >= self.max_bytes
 
 
 def merged_name(batch_ids: Collection[str], mark: str) -> str:

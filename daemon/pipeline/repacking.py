@@ -95,12 +95,13 @@ def runs(
 
 
 def _runs(files: Sequence[LayerFile], limits: CompactionLimits) -> list[list[LayerFile]]:
-    """The runs of the smallest files: so a row is written anew once for each power of `min_files`, not at every merge."""
+    """The runs of the smallest files: so a row is written anew a few times for each power of `min_files`."""
     bounds = [limits.max_bytes]
     while bounds[-1] > min(file.size for file in files):
         bounds.append(bounds[-1] // limits.min_files)
     for bound in reversed(bounds):
-        found = [run for run in _below(files, bound, limits.max_bytes) if _is_worth_it(run, limits)]
+        below = _below(files, bound, limits.max_bytes)
+        found = [run for run in below if limits.are_worth_it([file.size for file in run])]
         if found:
             return found
     return []
@@ -117,8 +118,3 @@ def _below(files: Sequence[LayerFile], bound: int, full: int) -> Iterator[list[L
             run = []
     if run:
         yield run
-
-
-def _is_worth_it(run: Sequence[LayerFile], limits: CompactionLimits) -> bool:
-    is_full = len(run) > 1 and sum(file.size for file in run) >= limits.max_bytes
-    return is_full or len(run) >= limits.min_files

@@ -102,7 +102,7 @@ class Compactor:
         files = self._ledger.compaction.mergeable(key, layer, limits, done_by, _AT_ONCE)
         if len(files) < limits.min_files or files == self._nothing_in.get((key, layer)):
             return ()
-        return files
+        return files if limits.some_may_be_worth_it([file.size for file in files]) else ()
 
     def _merge(self, key: TableKey, layer: Layer, files: tuple[LayerFile, ...]) -> bool:
         """Merge what is worth it of these; a layer that resists is left alone until its files change."""

@@ -241,6 +241,7 @@ def sized(*sizes: int) -> list[LayerFile]:
         ((10, 10, 10), [(10, 10, 10)]),
         ((100, 10, 10, 10), [(10, 10, 10)]),  # the smallest first: the larger one was written anew already
         ((100, 100, 100, 10), [(100, 100, 100, 10)]),
+        ((100, 10, 10), []),  # or a merged file would be written anew with every few that arrive
         ((10, 950, 10, 10), []),  # neighbours only, so that batches keep their order
         ((500, 600), [(500, 600)]),  # two that make up a full file
         ((10,) * 100, [(10,) * 90, (10,) * 10]),
@@ -249,6 +250,20 @@ def sized(*sizes: int) -> list[LayerFile]:
 def test_neighbours_of_like_size_are_merged(sizes: tuple[int, ...], merged: list[tuple[int, ...]]) -> None:
     found = runs(sized(*sizes), ["a"] * len(sizes), LIMITS)
     assert [tuple(file.size for file in run) for run in found] == merged
+
+
+def test_a_row_is_written_anew_a_few_times_however_many_files_arrive() -> None:
+    limits = CompactionLimits(min_files=4, max_bytes=1_000_000, min_age=0)
+    sizes, written = list[int](), 0
+    for _ in range(1000):
+        sizes.append(100)
+        for run in runs(sized(*sizes), ["a"] * len(sizes), limits):
+            merged = sum(file.size for file in run)
+            first = int(run[0].batch_id[1:])
+            sizes[first : first + len(run)] = [merged]
+            written += merged
+    assert written < 8 * sum(sizes)
+    assert len(sizes) < 16
 
 
 def test_a_table_may_be_left_as_it_is(refinery: Refinery) -> None:
