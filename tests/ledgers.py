@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from daemon.catalog.ledger.ledger import Ledger
+from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer, LayerTransitionLog
 
@@ -48,3 +49,10 @@ def transition_at(
             **more,
         }
     )
+
+
+def transitions_of_table(views: LedgerViews, key: TableKey) -> list[LayerTransitionLog]:
+    """What was done to a table, newest first."""
+    batches = views.batches_of_table(key, 1000)
+    logs = [log for batch_id in batches for log in views.transitions_of_batch(batch_id)]
+    return sorted(logs, key=lambda log: log.transition_id, reverse=True)

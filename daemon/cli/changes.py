@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from daemon.catalog.identity import new_id
+from daemon.catalog.ledger.dropped import KnownFile
 from daemon.catalog.ledger.lock import lock_holder
-from daemon.catalog.ledger.views import KnownFile, LedgerViews
+from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.requests import Request
 from daemon.catalog.transition import Layer
@@ -95,7 +96,9 @@ def _move(
     layout = open_root(root)
     with open_ledger(layout) as views:
         files = _meant(views, layout, delivery, state)
-        sheets = [sheet for file in files for sheet in views.sheets_of(file.file_id) if sheet.state == state]
+        sheets = [
+            sheet for file in files for sheet in views.files.sheets_of(file.file_id) if sheet.state == state
+        ]
     by_batch: dict[str, list[KnownFile]] = {}
     for file in [*files, *sheets]:
         by_batch.setdefault(file.batch_id, []).append(file)
@@ -112,7 +115,7 @@ def _move(
 
 def _meant(views: LedgerViews, layout: Layout, delivery: str, state: str) -> Sequence[KnownFile]:
     """The dropped files that `delivery` means and that are in the right state."""
-    known = views.files_of_batch(delivery) or deliveries(views, layout, delivery)
+    known = views.files.of_batch(delivery) or deliveries(views, layout, delivery)
     if not known and "!" in delivery:
         packed = delivery.rpartition("!")[0]
         raise WrongRequestError(

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from daemon.catalog.ledger.views import KnownFile, QuarantinedRecords
+from daemon.catalog.ledger.dropped import KnownFile
+from daemon.catalog.ledger.views import QuarantinedRecords
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.requests import RecordId
 from daemon.catalog.transition import Layer

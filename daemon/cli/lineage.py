@@ -12,7 +12,8 @@ from typing import Any
 from rich.markup import escape
 from rich.tree import Tree
 
-from daemon.catalog.ledger.views import KnownFile, LedgerViews
+from daemon.catalog.ledger.dropped import KnownFile
+from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import LayerTransitionLog
 from daemon.cli.output import console, count, print_json, printable, styled
@@ -45,7 +46,7 @@ def find_batches(views: LedgerViews, layout: Layout, name: str, limit: int) -> t
     """
     if batch_id := _batch_named(views, name):
         return "batch", [batch_id]
-    files = deliveries(views, layout, name) or views.files_named(Path(name).name)
+    files = deliveries(views, layout, name) or views.files.named(Path(name).name)
     if files:
         return "file", list(dict.fromkeys(file.batch_id for file in files))[:limit]
     tables = views.tables()
@@ -70,10 +71,10 @@ def deliveries(views: LedgerViews, layout: Layout, name: str) -> list[KnownFile]
     """Return the deliveries of a dropped file, by where it rests, its name below landing, or its last part."""
     for path in (Path(name).absolute(), layout.root / name):
         if path.is_relative_to(layout.landing):
-            return views.files_named(str(path.relative_to(layout.landing)))
-        if path.is_relative_to(layout.root) and (found := views.files_at(layout.relative(path))):
+            return views.files.named(str(path.relative_to(layout.landing)))
+        if path.is_relative_to(layout.root) and (found := views.files.at(layout.relative(path))):
             return found
-    return views.files_named(name)
+    return views.files.named(name)
 
 
 def _story(views: LedgerViews, batch_id: str, file: str | None) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def _story(views: LedgerViews, batch_id: str, file: str | None) -> dict[str, Any
         "parent": batch["parent"] if batch else None,
         "created_at": batch["created_at"] if batch else None,
         "done_at": batch["done_at"] if batch else None,
-        "files": [_file(known) for known in reversed(views.files_of_batch(batch_id))],
+        "files": [_file(known) for known in reversed(views.files.of_batch(batch_id))],
         "transitions": [log.model_dump(mode="json") for log in transitions],
         "asked_for": Path(file).name if file else None,
     }

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.catalog.ledger.views import KnownFile, LedgerViews, QuarantinedRecords
+from daemon.catalog.ledger.dropped import KnownFile
+from daemon.catalog.ledger.views import LedgerViews, QuarantinedRecords
 from daemon.catalog.promotion import TableKey
 from daemon.cli.lake_sql import records_of, write_rows
 from daemon.cli.lineage import find_batches
@@ -54,7 +55,7 @@ def selected(
         ]
         files = [
             file
-            for file in views.set_aside(key)
+            for file in views.files.set_aside(key)
             if chosen.rule in (None, file.kind) and chosen.is_of(file.name) and not chosen.records
         ]
     if needed and not sets and not files:
@@ -122,11 +123,11 @@ def _wanted(
     kind, batch_ids = find_batches(views, layout, name, limit=_BATCHES)
     if kind == "table":
         key = find_table(name, views.tables())
-        return views.quarantined(key), views.set_aside(key), Selection()
+        return views.quarantined(key), views.files.set_aside(key), Selection()
     chosen = Selection(file=Path(name).name if kind == "file" else None)
     return (
         [found for found in views.quarantined() if found.batch_id in batch_ids and chosen.is_of(found.file)],
-        [file for file in views.set_aside() if file.batch_id in batch_ids and chosen.is_of(file.name)],
+        [file for file in views.files.set_aside() if file.batch_id in batch_ids and chosen.is_of(file.name)],
         chosen,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from daemon_process import medalliond
+from ledgers import transitions_of_table
 
 from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import TableKey
@@ -182,9 +183,9 @@ def test_the_model_joins_projection_and_classification(root: Path) -> None:
 def test_every_row_is_accounted_for_and_every_file_archived(root: Path, corpus: Path) -> None:
     views = LedgerViews.open(root / "catalog/state.sqlite3")
     assert views.quarantined() == []
-    assert views.set_aside() == []
+    assert views.files.set_aside() == []
     assert views.counts() == {"ingested": 32}
-    employment = views.transitions_of_table(TableKey("cops", "employment"), 10)
+    employment = transitions_of_table(views, TableKey("cops", "employment"))
     views.close()
     assert {log.target_layer: log.rows_filtered for log in employment}["silver"] == 533 - 516
     archived = {path.name for path in (root / "data/archive").glob("*/*/*/*.csv")}

@@ -12,7 +12,7 @@ import polars as pl
 from torture.house import TABLE, House, KilledError, Moments
 
 if TYPE_CHECKING:
-    from daemon.catalog.ledger.views import KnownFile
+    from daemon.catalog.ledger.dropped import KnownFile
     from daemon.catalog.requests import RecordId
 
 
@@ -103,13 +103,13 @@ class Workshop(House):
 
     def file(self, name: str) -> "KnownFile | None":
         """What the ledger knows of a dropped file."""
-        known = self.ledger.views.files_named(f"{TABLE}/{name}")
+        known = self.ledger.views.files.named(f"{TABLE}/{name}")
         return known[-1] if known else None
 
     def companions(self, name: str) -> list[str]:
         """The files that came in one batch with this one, itself among them."""
         known = self.file(name)
-        files = self.ledger.views.files_of_batch(known.batch_id) if known else []
+        files = self.ledger.views.files.of_batch(known.batch_id) if known else []
         return [Path(file.name).name for file in files]
 
     def record(self, name: str, number: int, rule: str) -> "RecordId":

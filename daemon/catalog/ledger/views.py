@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from daemon.catalog.ledger.dropped import DroppedFiles
 from daemon.catalog.ledger.store import Row, Store
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer, LayerTransitionLog
@@ -34,38 +35,6 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownFile:
-    """A dropped file as the ledger knows it. Paths are relative to the root.
-
-    `resting_path` is None before it is at rest, and where nothing of it is kept.
-    """
-
-    file_id: int
-    batch_id: str
-    key: TableKey
-    name: str
-    size: int
-    sha256: str | None
-    rows: int | None
-    state: str
-    kind: str | None
-    reason: str | None
-    resting_path: str | None
-    claimed_path: str
-    at_rest: bool
-
-    @property
-    def path(self) -> str | None:
-        """Where it lies now; None for one that was removed."""
-        return self.resting_path if self.at_rest else self.claimed_path
-
-    @property
-    def went_back(self) -> bool:
-        """Whether it was put back where it was dropped, to be taken anew: what lies there now may be another."""
-        return self.at_rest and self.state in {"returned", "replayed"}
-
-
-@dataclass(frozen=True, slots=True)
 class QuarantinedRecords:
     """Records of one batch and file that one rule set aside; they stand in the Parquet file `path`, relative to the root.
 
@@ -84,10 +53,11 @@ class QuarantinedRecords:
 
 
 class LedgerViews:
-    """Questions people ask."""
+    """Questions people ask; those about dropped files are asked of `files`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.files = DroppedFiles(store)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -142,10 +112,6 @@ class LedgerViews:
         """Gold models whose last refresh failed, with the error."""
         rows = self._store.rows("SELECT * FROM models WHERE error IS NOT NULL")
         return {_key(row): row["error"] for row in rows}
-
-    def set_aside(self, key: TableKey | None = None) -> list[KnownFile]:
-        """Whole files that were set aside, newest first; of one table, or of all."""
-        return self._files("state = 'set_aside'", (), key)
 
     def quarantined(self, key: TableKey | None = None) -> list[QuarantinedRecords]:
         """Records that were set aside, newest first; of one table, or of all."""
@@ -237,36 +203,11 @@ class LedgerViews:
         rows = self._store.rows("SELECT * FROM file_counts WHERE state = 'set_aside' AND files")
         return {_key(row): row["files"] for row in rows}
 
-    def files_at(self, path: str) -> list[KnownFile]:
-        """Return the dropped files that rest at this path, relative to the root."""
-        return self._files("resting_path = CAST(? AS BLOB) AND at_rest = 1", (path,), None)
-
-    def files_of_batch(self, batch_id: str) -> list[KnownFile]:
-        """The dropped files of a batch."""
-        return self._files("batch_id = ?", (batch_id,), None)
-
-    def sheets_of(self, file_id: int) -> list[KnownFile]:
-        """The further sheets of a workbook, each a file of its own table."""
-        return self._files("part_of = CAST(? AS INTEGER)", (str(file_id),), None)
-
-    def files_named(self, name: str) -> list[KnownFile]:
-        """Every delivery of a file, by its name relative to landing, or by its last part; newest first."""
-        exact = self._files("name = ?", (name,), None)
-        return exact or self._files("name LIKE ? ESCAPE '\\'", (f"%/{_literal(name)}",), None)
-
     def transitions_of_batch(self, batch_id: str) -> list[LayerTransitionLog]:
         """What was done to a batch, in order."""
         rows = self._store.rows(
             "SELECT record FROM transitions WHERE batch_id = ? ORDER BY transition_id",
             (batch_id,),
-        )
-        return [_log(row) for row in rows]
-
-    def transitions_of_table(self, key: TableKey, limit: int) -> list[LayerTransitionLog]:
-        """The newest `limit` transitions of a table, newest first."""
-        rows = self._store.rows(
-            "SELECT record FROM transitions WHERE domain = ? AND table_name = ? ORDER BY transition_id DESC LIMIT ?",
-            (*key, limit),
         )
         return [_log(row) for row in rows]
 
@@ -330,31 +271,6 @@ class LedgerViews:
         )
         return {row["state"]: row["files"] for row in rows}
 
-    def _files(self, condition: str, values: tuple[str, ...], key: TableKey | None) -> list[KnownFile]:
-        where, more = _of(key)
-        rows = self._store.rows(
-            f"SELECT * FROM files WHERE {condition} AND {where} ORDER BY file_id DESC",
-            (*values, *more),
-        )
-        return [
-            KnownFile(
-                file_id=row["file_id"],
-                batch_id=row["batch_id"],
-                key=_key(row),
-                name=row["name"],
-                size=row["size"],
-                sha256=row["sha256"],
-                rows=row["rows"],
-                state=row["state"],
-                kind=row["kind"],
-                reason=row["reason"],
-                resting_path=_text(row["resting_path"]) if row["at_rest"] else None,
-                claimed_path=_text(row["claimed_path"]) or "",
-                at_rest=bool(row["at_rest"]),
-            )
-            for row in rows
-        ]
-
 
 _DISCARDED = (
     "(SELECT count(*) FROM verdicts AS v WHERE v.domain = q.domain AND v.table_name = q.table_name "
@@ -375,11 +291,3 @@ def _log(row: Row) -> LayerTransitionLog:
 
 def _of(key: TableKey | None) -> tuple[str, tuple[str, ...]]:
     return (_REAL, ()) if key is None else ("domain = ? AND table_name = ?", tuple(key))
-
-
-def _literal(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _text(path: bytes | None) -> str | None:
-    return None if path is None else path.decode("utf-8", "replace")

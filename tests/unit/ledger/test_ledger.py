@@ -22,7 +22,7 @@ def test_a_batch_climbs_from_landing_to_gold_and_its_files_are_then_ingested(wor
     for target in (Layer.STAGED, Layer.BRONZE, Layer.SILVER):
         assert world.climb(target) == []
     assert world.climb(Layer.GOLD) == [batch]
-    assert {file.state for file in world.ledger.views.files_of_batch(batch)} == {"ingested"}
+    assert {file.state for file in world.ledger.views.files.of_batch(batch)} == {"ingested"}
     assert not world.ledger.promotions.unfinished()
     assert [totals.rows for totals in world.ledger.views.layers()] == [5, 5, 5, 5]
 
@@ -152,8 +152,8 @@ def test_a_batch_is_split_into_halves_that_start_again_from_landing(world: World
     due = world.due(Layer.BRONZE)
     log = transition(due.items[0].transition_id, batch, Layer.BRONZE, 0)
     world.ledger.outcomes.split(due, log, ("h1", "h2"), world.new_id)
-    assert [file.name for file in world.ledger.views.files_of_batch("h1")] == ["b.csv", "a.csv"]
-    assert [file.state for file in world.ledger.views.files_of_batch("h2")] == ["claimed"]
+    assert [file.name for file in world.ledger.views.files.of_batch("h1")] == ["b.csv", "a.csv"]
+    assert [file.state for file in world.ledger.views.files.of_batch("h2")] == ["claimed"]
     assert world.ledger.promotions.published(KEY, Layer.STAGED) == ()
     assert any(path.name == f"{batch}.parquet" for path in world.ledger.rest.removals(NOW))
     assert world.due(Layer.STAGED).items[0].batch_id == "h1"
@@ -165,7 +165,7 @@ def test_setting_a_batch_aside_takes_back_what_it_published(world: World) -> Non
     due = world.due(Layer.BRONZE)
     log = transition(due.items[0].transition_id, batch, Layer.BRONZE, 0)
     world.ledger.outcomes.set_aside(due, log, "check_failed", "total is negative")
-    (file,) = world.ledger.views.set_aside()
+    (file,) = world.ledger.views.files.set_aside()
     assert (file.name, file.kind, file.reason) == ("a.csv", "check_failed", "total is negative")
     assert [totals.rows for totals in world.ledger.views.layers()] == [0]
     assert [restless.fate for restless in world.ledger.rest.restless(KEY, 10)] == ["set_aside"]
@@ -235,7 +235,7 @@ def test_an_illegal_state_change_raises_and_changes_nothing(world: World) -> Non
         world.climb(target)
     with pytest.raises(IllegalChangeError, match="illegal state change in files"):
         world.ledger.intake.confirm({batch: {0: (10, 1)}}, world.new_id, NOW)
-    assert {file.state for file in world.ledger.views.files_of_batch(batch)} == {"ingested"}
+    assert {file.state for file in world.ledger.views.files.of_batch(batch)} == {"ingested"}
 
 
 def test_a_damaged_ledger_stops_the_start_and_is_not_replaced(tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_views_read_beside_the_writer_and_cannot_write(world: World) -> None:
     batch = world.claim("x/a.csv")
     views = LedgerViews.open(world.path)
     assert views.batches_in_flight() == {KEY: 1}
-    assert [file.batch_id for file in views.files_named("a.csv")] == [batch]
+    assert [file.batch_id for file in views.files.named("a.csv")] == [batch]
     views.close()
 
 

@@ -120,7 +120,7 @@ def test_new_names_and_files_that_were_not_taken_replace_nothing(world: World) -
     refused = FileOutcome(3, "sha-a.csv", 0, "duplicate")
     world.commit(due, BatchOutcome(log, None, (refused,)), contract=contract)
     assert world.ledger.views.rebuilds() == []
-    assert [file.state for file in world.ledger.views.files_of_batch(batch)] == ["duplicate"]
+    assert [file.state for file in world.ledger.views.files.of_batch(batch)] == ["duplicate"]
 
 
 def test_contents_and_names_are_known_of_the_table_alone_and_while_they_stand(world: World) -> None:

@@ -1,6 +1,7 @@
 """The ledger's part for gold models: due when an input or the contract differs from what the model was last made from."""
 
 from ledger_world import KEY, World, layer_file, transition
+from ledgers import transitions_of_table
 
 from daemon.catalog.promotion import BatchOutcome, TableKey
 from daemon.catalog.transition import Layer
@@ -52,7 +53,7 @@ def test_a_refreshed_model_takes_the_place_of_the_one_before(world: World) -> No
     totals = [found for found in world.ledger.views.layers() if found.key == MODEL]
     assert [(found.layer, found.rows, found.files) for found in totals] == [(Layer.GOLD, 4, 1)]
     assert models.versions([(Layer.GOLD, MODEL)]) == {"gold.main.totals": 2}
-    assert [log.transition_id for log in world.ledger.views.transitions_of_table(MODEL, 9)] == ["t2", "t1"]
+    assert [log.transition_id for log in transitions_of_table(world.ledger.views, MODEL)] == ["t2", "t1"]
     assert world.ledger.views.batches_of_table(MODEL, 9) == ["b2", "b1"]
     assert [file.rows for file in world.ledger.promotions.published(KEY, Layer.GOLD)] == [5]
 

@@ -8,10 +8,11 @@ from ledger_world import KEY, LATER, LAYERS, NOW, World, layer_file, transition
 from ledgers import open_ledger
 
 from daemon.catalog.compaction import LayerState, Repacked, RepackOutcome
+from daemon.catalog.ledger.dropped import KnownFile
 from daemon.catalog.ledger.inventory import DroppedFile, LedgerInventory, ListedFile, PlannedHop
 from daemon.catalog.ledger.promotions import UncommittedHop
 from daemon.catalog.ledger.schema import MIGRATIONS
-from daemon.catalog.ledger.views import Failure, KnownFile, LayerTotals, LedgerViews, QuarantinedRecords
+from daemon.catalog.ledger.views import Failure, LayerTotals, LedgerViews, QuarantinedRecords
 from daemon.catalog.promotion import BatchOutcome, FileOutcome, LayerFile, TableKey
 from daemon.catalog.rebuild import Rebuild
 from daemon.catalog.requests import RecordId
@@ -139,30 +140,24 @@ def test_what_goes_on_and_what_fails_is_told(views: LedgerViews) -> None:
 
 def test_files_are_found_by_their_names_and_by_where_they_lie(views: LedgerViews) -> None:
     a = known(1, "b1", "x/a.csv", "ingested", resting_path=f"{ARCHIVE}/a.csv")
-    assert views.files_named("x/a.csv") == views.files_named("a.csv") == [a]
-    assert views.files_at(f"{ARCHIVE}/a.csv") == [a]
-    assert views.files_at(f"{ARCHIVE}/c") == []  # it is on its way there
-    assert [file.name for file in views.files_named("b_1.csv")] == ["b_1.csv"]
-    assert views.files_named("_.csv") == views.files_named("%") == views.files_named("\\") == []
-    assert [file.name for file in views.files_of_batch("b1")] == ["b_1.csv", "x/a.csv"]
-    assert views.set_aside() == views.set_aside(KEY)
-    (d,) = views.set_aside()
+    assert views.files.named("x/a.csv") == views.files.named("a.csv") == [a]
+    assert views.files.at(f"{ARCHIVE}/a.csv") == [a]
+    assert views.files.at(f"{ARCHIVE}/c") == []  # it is on its way there
+    assert [file.name for file in views.files.named("b_1.csv")] == ["b_1.csv"]
+    assert views.files.named("_.csv") == views.files.named("%") == views.files.named("\\") == []
+    assert [file.name for file in views.files.of_batch("b1")] == ["b_1.csv", "x/a.csv"]
+    assert views.files.set_aside() == views.files.set_aside(KEY)
+    (d,) = views.files.set_aside()
     assert d == known(
         5, "b4", "d.csv", "set_aside", sha256=None, rows=None, kind="unreadable", reason="no table"
     )
-    assert views.set_aside(PEOPLE) == []
-    assert views.sheets_of(1) == []
+    assert views.files.set_aside(PEOPLE) == []
+    assert views.files.sheets_of(1) == []
     assert views.kept_in_landing() == {"landing/b_1.csv": (10, 1)}
 
 
 def test_batches_and_their_transitions_are_told_in_their_order(views: LedgerViews) -> None:
     assert [log.target_layer for log in views.transitions_of_batch("b1")] == list(LAYERS)
-    newest = views.transitions_of_table(KEY, 3)
-    assert [(log.batch_id, log.target_layer) for log in newest] == [
-        ("b4", "staged"),
-        ("b3", "staged"),
-        ("b2", "gold"),
-    ]
     assert views.batches_of_table(KEY, 9) == ["b5", "b4", "b3", "b2", "b1"]
     assert views.batches_of_table(KEY, 2) == ["b5", "b4"]
     assert views.batches_of_table(MODEL, 9) == ["m1"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from ledger_world import KEY, LATER, LAYERS, NOW, World, layer_file, transition
+from ledgers import transitions_of_table
 
 from daemon.catalog.ledger.committing import StaleSourceError
 from daemon.catalog.promotion import BatchOutcome, FileOutcome, TableKey
@@ -154,7 +155,7 @@ def test_what_was_made_takes_the_place_of_what_stood_and_older_generations_leave
     assert set(world.ledger.rest.removals(LATER)) == {
         Path(f"{GENERATIONS}/{layer}/sales/orders/1") for layer in LAYERS[1:]
     }
-    assert len(views.transitions_of_table(KEY, 99)) == 11
+    assert len(transitions_of_table(views, KEY)) == 11
     batch = views.batch(made)
     assert batch is not None
     assert (batch["state"], batch["done_at"]) == ("done", NOW.isoformat())
@@ -175,7 +176,7 @@ def test_a_file_that_is_taken_back_is_undone_and_its_batch_with_the_last_of_its_
         world.of(KEY.shadow).climb(layer, rows=2)
     world.ledger.rebuilds.show(first, NOW, LATER)
     views = world.ledger.views
-    assert [(file.name, file.state) for file in views.files_of_batch(batch)] == [
+    assert [(file.name, file.state) for file in views.files.of_batch(batch)] == [
         ("b.csv", "ingested"),
         ("a.csv", "undone"),
     ]
@@ -197,7 +198,7 @@ def test_a_file_that_is_taken_back_is_undone_and_its_batch_with_the_last_of_its_
     world.begin(world.ask(third), kept=[other], restaged=[BatchOutcome(log, layer_file(batch, 2))])
     world.ledger.rebuilds.show(third, LATER, LATER)
     assert (views.batch(batch) or {})["state"] == "done"
-    assert [file.state for file in views.files_of_batch(batch)] == ["ingested", "undone"]
+    assert [file.state for file in views.files.of_batch(batch)] == ["ingested", "undone"]
     undone = {path for path in world.ledger.rest.removals(NOW) if ".undone" in path.parts}
     assert undone == {
         Path("data/.undone/sales/orders/2.parquet"),
@@ -215,7 +216,7 @@ def test_a_batch_that_was_on_its_way_is_brought_up_by_the_rebuild(world: World) 
     world.ledger.rebuilds.show(REBUILD, LATER, LATER)
     assert not world.ledger.promotions.unfinished()
     assert (world.ledger.views.batch(batch) or {})["done_at"] == LATER.isoformat()
-    assert [file.state for file in world.ledger.views.files_of_batch(batch)] == ["ingested"]
+    assert [file.state for file in world.ledger.views.files.of_batch(batch)] == ["ingested"]
 
 
 @pytest.mark.parametrize("all_of_it", [True, False])
@@ -387,7 +388,7 @@ def test_a_sheet_that_became_a_batch_of_its_own_is_read_where_its_workbook_lies(
     (source,) = others.due(Layer.STAGED).items[0].sources
     assert (source.name, source.sheet) == ("book.xlsx!Sheet2", "Sheet2")
     assert source.path == Path("landing/.claimed", item.batch_id, "book.xlsx")
-    (sheet,) = world.ledger.views.sheets_of(1)
+    (sheet,) = world.ledger.views.files.sheets_of(1)
     assert (sheet.key, sheet.state, sheet.resting_path) == (others.key, "claimed", None)
     others.climb(Layer.STAGED)
     world.ledger.rest.plan([(1, "data/archive/book.xlsx")])

@@ -32,7 +32,7 @@ def file_states(world: World) -> dict[str, str]:
     with_names = {}
     for key in world.ledger.views.tables():
         for batch in world.ledger.views.batches_of_table(key, 99):
-            for file in world.ledger.views.files_of_batch(batch):
+            for file in world.ledger.views.files.of_batch(batch):
                 with_names[file.name] = file.state
     return with_names
 
@@ -71,9 +71,9 @@ def test_a_file_whose_fate_is_settled_is_restless_until_it_has_arrived(world: Wo
     keeper.at_rest([1, 4])
     assert [(file.name, file.destination) for file in keeper.restless(KEY, 9)] == [("b.csv", None)]
     assert keeper.tables() == [KEY]
-    (found,) = world.ledger.views.files_at(f"{ARCHIVE}/a.csv")
+    (found,) = world.ledger.views.files.at(f"{ARCHIVE}/a.csv")
     assert (found.name, found.resting_path) == ("a.csv", f"{ARCHIVE}/a.csv")
-    assert world.ledger.views.files_at(f"{ARCHIVE}/b.csv") == []
+    assert world.ledger.views.files.at(f"{ARCHIVE}/b.csv") == []
 
 
 def test_a_refused_file_is_restless_with_its_reason(world: World) -> None:
@@ -186,7 +186,7 @@ def test_only_set_aside_files_at_rest_are_discarded_with_the_persons_reason(worl
     assert (file.claimed_path, file.destination, file.fate) == (place, None, "discarded")
     assert file.reason == "no table in it (discarded: a test)"
     assert file_states(world) == {"bad.csv": "discarded", "worse.csv": "discarded", "a.csv": "ingested"}
-    (worse,) = world.ledger.views.files_named("worse.csv")
+    (worse,) = world.ledger.views.files.named("worse.csv")
     assert worse.reason == "no table in it (discarded: not wanted)"
     assert worse.claimed_path.endswith("worse.csv")
 

@@ -14,7 +14,7 @@ from ledgers import transition_at
 from refinery import Inline, Refinery
 from structlog.testing import capture_logs
 
-from daemon.catalog.ledger.views import KnownFile
+from daemon.catalog.ledger.dropped import KnownFile
 from daemon.catalog.promotion import (
     BatchOutcome,
     Climb,
@@ -163,7 +163,7 @@ class Desk:
         return self.chain.is_done
 
     def files(self, batch: str) -> list[KnownFile]:
-        return sorted(self.ledger.views.files_of_batch(batch), key=lambda file: file.name)
+        return sorted(self.ledger.views.files.of_batch(batch), key=lambda file: file.name)
 
     def fates(self, batch: str) -> list[str]:
         return [file.state for file in self.files(batch)]

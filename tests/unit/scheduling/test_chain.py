@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ledgers import transitions_of_table
 from paper import Desk, batch_of, refuses, told
 
 from daemon.catalog.ledger.committing import StaleSourceError
@@ -331,7 +332,7 @@ def test_a_model_is_told_the_files_of_its_inputs_wherever_their_tables_are(desk:
     assert desk.layout.generation(Layer.GOLD, TOTALS, 1).is_dir()
     (line,) = lines
     assert (line["batch_id"], line["rows"], line["rows_in"]) == (task.batch_id, 1, 1)
-    (log,) = desk.ledger.views.transitions_of_table(TOTALS, 9)
+    (log,) = transitions_of_table(desk.ledger.views, TOTALS)
     assert (log.transition_id, log.batch_id) == (task.transition_id, task.batch_id)
     assert (desk.layout.lineage / f"{log.transition_id}.json").exists()
     desk.refinery.models.step()

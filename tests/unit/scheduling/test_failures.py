@@ -130,7 +130,7 @@ def test_a_batch_of_several_files_is_halved_until_the_one_at_fault_is_found(desk
         ("batch_failed", None, "not a table"),
     ]
     assert len(set(lines[0]["into"])) == 2
-    (refused,) = desk.ledger.views.set_aside()
+    (refused,) = desk.ledger.views.files.set_aside()
     assert refused.name == "sales/orders/c.csv"
     assert desk.ledger.views.counts() == {"ingested": 3, "set_aside": 1}
 

@@ -235,7 +235,7 @@ def test_a_file_that_lacks_a_column_or_brings_one_is_set_aside_where_the_contrac
     refinery.deliver(TABLE, c="id\n3\n")
     assert rows(refinery).get_column("id").to_list() == ["1"]
     assert [
-        (file.kind, "drift" in (file.reason or "")) for file in refinery.ledger.views.set_aside(TABLE)
+        (file.kind, "drift" in (file.reason or "")) for file in refinery.ledger.views.files.set_aside(TABLE)
     ] == [
         ("drift", True),
         ("drift", True),

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from ledgers import transitions_of_table
 from refinery import Refinery
 
 from daemon.audit.copying import RootCopy
@@ -265,7 +266,7 @@ def test_a_file_of_a_known_name_is_set_aside_where_revisions_are_rejected(refine
     refinery.deliver(ORDERS, a="id,amount\n1,10\n")
     refinery.deliver(ORDERS, a="id,amount\n1,11\n", b="id,amount\n2,20\n")
     assert gold(refinery) == [(1, 10), (2, 20)]
-    (aside,) = refinery.ledger.views.set_aside(ORDERS)
+    (aside,) = refinery.ledger.views.files.set_aside(ORDERS)
     assert (aside.name, aside.kind) == ("sales/orders/a.csv", "revision")
     assert is_whole(refinery)
 
@@ -288,7 +289,7 @@ def test_a_file_that_was_set_aside_is_taken_up_again_once(refinery: Refinery) ->
     )
     refinery.deliver(ORDERS, a="id,amount\n1,200\n")
     (row,) = refinery.ledger._store.rows("SELECT file_id FROM files WHERE state = 'set_aside'")
-    failed = refinery.ledger.views.transitions_of_table(ORDERS, 1)[0].transition_id
+    failed = transitions_of_table(refinery.ledger.views, ORDERS)[0].transition_id
     refinery.contract(ORDERS, CASTS)
     assert refinery.ledger.quarantine.replay_files(ORDERS, [row["file_id"]]) == 1
     assert refinery.ledger.quarantine.replay_files(ORDERS, [row["file_id"]]) == 0
