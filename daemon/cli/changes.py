@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.identity import new_id
 from daemon.catalog.ledger.dropped import KnownFile
 from daemon.catalog.ledger.lock import lock_holder
@@ -51,6 +52,12 @@ def rebuild_table(root: Path, table: str, base: str, *, why: str, wait: bool) ->
     with open_ledger(layout) as views:
         key = find_table(table, views.tables())
         batches = tuple(views.batches_with_rows(key)) if base == Layer.LANDING else None
+    contracts = ContractStore(layout.contracts)
+    contracts.reload()
+    if key in contracts.models():
+        raise WrongRequestError(
+            f"{key} is a model: it is made anew by itself, as a whole, when its contract or an input has changed."
+        )
     request = request_for(key, "rebuild", base=Layer(base), batches=batches, why=why)
     return carry_out(layout, request, wait=wait)
 

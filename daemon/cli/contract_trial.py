@@ -50,6 +50,8 @@ def adopt_contract(root: Path, table: str) -> None:
         raise WrongRequestError(
             f"{path}: {key} has a contract already; `bronze: {{learn: true}}` in it goes on learning."
         )
+    if not rules:
+        raise WrongRequestError(f"nothing was learned of {key} yet: it has had no rows.")
     casts = {name: rule for name, rule in rules.items() if rule.type != "text"}
     body = yaml.safe_dump(
         {"bronze": {"cast": plain_casts(casts)}}, sort_keys=False, allow_unicode=True, width=110

@@ -54,3 +54,20 @@ def test_a_file_of_another_folder_is_not_meant(orders: Root, run: Run) -> None:
     found = run("undo", "elsewhere/jan.csv", orders)
     assert found.exit_code == 1
     assert "no dropped file 'elsewhere/jan.csv'" in found.stderr
+
+
+def test_a_model_is_not_rebuilt_by_hand(orders: Root, run: Run) -> None:
+    (orders.layout.contracts / "sales").mkdir()
+    (orders.layout.contracts / "sales/orders.yaml").write_text(
+        'model: {sql: "SELECT 1 AS x FROM gold.sales.lines"}'
+    )
+    found = run("rebuild", "orders", orders)
+    assert found.exit_code == 1
+    assert "sales.orders is a model" in found.stderr
+
+
+def test_nothing_that_was_learned_makes_no_contract(orders: Root, run: Run) -> None:
+    found = run("contract", "adopt", "orders", orders)
+    assert found.exit_code == 1
+    assert "nothing was learned of sales.orders yet" in found.stderr
+    assert not (orders.layout.contracts / "sales/orders.yaml").exists()
