@@ -14,7 +14,7 @@ from typing import Any, Final
 from pydantic import BaseModel, Field, ValidationError
 
 from daemon.catalog.complaints import complaint
-from daemon.catalog.contract import Archive
+from daemon.catalog.contract_delivery import Archive
 from daemon.catalog.contract_values import Duration, Rules, Size, SizeOrZero
 from daemon.catalog.key_hints import nearest
 from daemon.errors import HaltError

@@ -12,22 +12,20 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import Field, PrivateAttr, StrictBool, StrictFloat, StrictInt, model_validator
 
 from daemon.catalog.contract_cast import CastRule, ShortCastRule
+from daemon.catalog.contract_delivery import BatchLimits, LandingRules, ReaderOptions
+from daemon.catalog.contract_model import ModelRules
 from daemon.catalog.contract_values import (
     ColumnName,
     Count,
     Duration,
-    Encoding,
     FileGlob,
     Flag,
-    OneCharacter,
-    PositiveCount,
     Rules,
     Size,
     Sql,
     Text,
     TransformName,
 )
-from daemon.catalog.sql_tables import TableReference, reference, tables_in
 
 __all__ = [
     "NO_CONTRACT",
@@ -48,83 +46,6 @@ __all__ = [
 
 NO_CONTRACT: Final = "none"
 """The `version` of `Contract()`, of a table that has no file."""
-
-Archive = Literal["move", "keep", "delete"]
-
-
-# landing: how dropped files are taken
-
-
-class BatchLimits(Rules):
-    """How much one batch may take. An absent key is the daemon's setting."""
-
-    max_files: PositiveCount | None = Field(default=None, description="files in one batch at most")
-    max_bytes: Size | None = Field(
-        default=None, description="bytes in one batch at most, e.g. 256MB; a larger file is a batch by itself"
-    )
-
-
-class CompactionRules(Rules):
-    """When small files of a layer are merged into larger ones. An absent key is the daemon's setting."""
-
-    min_files: Count | None = Field(
-        default=None, description="how many small files side by side are merged; 0: none ever are"
-    )
-    max_bytes: Size | None = Field(default=None, description="a file of this size is left alone, e.g. 32MB")
-    min_age: Duration | None = Field(
-        default=None, description="how long ago a batch must have been done before its files are merged"
-    )
-
-
-class LandingRules(Rules):
-    """How files dropped for this table are taken, and what becomes of them."""
-
-    settle: Duration | None = Field(
-        default=None, description="seconds a file written in place must have been quiet, e.g. 1s or 5m"
-    )
-    done_marker: Flag = Field(default=False, description="wait for `<file>.done` before a file is taken")
-    archive: Archive | None = Field(
-        default=None, description="what becomes of a source whose rows are in gold"
-    )
-    receipts: StrictBool | None = Field(
-        default=None,
-        description="whether `.receipts/<file>.json` beside a dropped file tells what became of it",
-    )
-    revisions: Literal["append", "replace", "reject"] = Field(
-        default="append",
-        description="a file whose name was taken before, with other content: append its rows, let them replace "
-        "those of the earlier file, or reject it",
-    )
-    batch: BatchLimits = Field(default_factory=BatchLimits, description="how much one batch may take")
-
-
-class ReaderOptions(Rules):
-    """What the sender's files look like, where it is not to be found out from the file itself."""
-
-    format: Literal["csv", "tsv", "ndjson", "json", "parquet", "excel"] | None = Field(
-        default=None, description="the files' format; absent: found out"
-    )
-    delimiter: OneCharacter | None = Field(default=None, description="between two fields; absent: found out")
-    quote: Annotated[str, Field(max_length=1)] | None = Field(
-        default=None, description="around fields; empty text: quotes mean nothing; absent: found out"
-    )
-    encoding: Encoding | None = Field(default=None, description="e.g. utf-8, windows-1252; absent: found out")
-    header: Flag = Field(default=True, description="whether the first record names the columns")
-    skip_lines: Count = Field(default=0, description="lines before the header that are not part of the table")
-    begins_at: Text | None = Field(
-        default=None,
-        description="how the first line of the table begins, e.g. its header: where a file holds several tables",
-    )
-    comment: Text | None = Field(default=None, description="lines that begin with this text are not records")
-    most_damaged: Annotated[StrictInt | StrictFloat, Field(ge=0, le=1)] = Field(
-        default=0.2,
-        description="the share of damaged records above which the whole file is set aside; nine are always borne",
-    )
-    sheet: Text | None = Field(default=None, description="the workbook's sheet; absent: the first with data")
-    records_at: Text | None = Field(
-        default=None, description="the JSON object's key under which the records are"
-    )
-
 
 # bronze: names and types, nothing else
 
@@ -255,7 +176,7 @@ class SilverRules(Rules):
         return self
 
 
-# gold: derive per batch, or compute a model over whole tables
+# gold: derive per batch
 
 
 class GoldRules(Rules):
@@ -276,48 +197,19 @@ class GoldRules(Rules):
         return self
 
 
-class ModelRules(Rules):
-    """A gold table computed over whole silver and gold tables, made anew after they change."""
+# the whole
 
-    sql: Sql | None = Field(
-        default=None, description="a SELECT over `gold.<domain>.<table>` and `silver.<domain>.<table>`"
+
+class CompactionRules(Rules):
+    """When small files of a layer are merged into larger ones. An absent key is the daemon's setting."""
+
+    min_files: Count | None = Field(
+        default=None, description="how many small files side by side are merged; 0: none ever are"
     )
-    function: TransformName | None = Field(
-        default=None, description="`module:function` that takes the inputs' LazyFrames and returns the table"
+    max_bytes: Size | None = Field(default=None, description="a file of this size is left alone, e.g. 32MB")
+    min_age: Duration | None = Field(
+        default=None, description="how long ago a batch must have been done before its files are merged"
     )
-    inputs: tuple[Text, ...] = Field(
-        default=(), description="with `function`: the tables it takes, e.g. gold.noc.dim_noc"
-    )
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.sql is None) == (self.function is None):
-            raise ValueError("a model has either 'sql' or 'function'")
-        if (self.function is None) != (not self.inputs):
-            raise ValueError("'function' and 'inputs' go together; the inputs of 'sql' are read from the SQL")
-        return self
-
-    @model_validator(mode="after")
-    def _reads_refined_tables(self) -> Self:
-        for name in self.inputs:
-            if reference(name.split(".")) is None:
-                raise ValueError(f"'{name}' must be a table such as gold.main.sales or silver.main.sales")
-        for table in self.reads:
-            if table.layer not in {"silver", "gold"}:
-                raise ValueError(f"a model reads silver and gold tables only, not '{table}'")
-        if not self.reads:
-            raise ValueError(
-                "the SQL reads no table: name them gold.<domain>.<table> or silver.<domain>.<table>"
-            )
-        return self
-
-    @property
-    def reads(self) -> tuple[TableReference, ...]:
-        """The tables it is computed from, in the order of `inputs` or of their first mention in the SQL."""
-        if self.sql is not None:
-            return tables_in(self.sql)
-        found = (reference(name.split(".")) for name in self.inputs)
-        return tuple(table for table in found if table is not None)
 
 
 class Contract(Rules):
