@@ -84,7 +84,7 @@ class Rebuilder:
         """Give up the table's rebuild: its data cannot be made so. The table stays as it is."""
         current = self._ledger.rebuilds.current(key.real)
         if current is not None:
-            self._ledger.rebuilds.drop(current[0], "failed", reason, utc_now())
+            self._ledger.shadows.drop(current[0], "failed", reason, utc_now())
             log.error(Event.REBUILD_FAILED, **_about(current[0]), reason=reason)
 
     def _end(self, rebuild: Rebuild, contract: Contract) -> bool:
@@ -93,7 +93,9 @@ class Rebuilder:
         if ledger.is_climbing(rebuild.key):
             return False
         if ledger.contract_versions(rebuild.key) - {contract.version}:
-            ledger.drop(rebuild, "requested", "contract or learned types changed meanwhile", utc_now())
+            self._ledger.shadows.drop(
+                rebuild, "requested", "contract or learned types changed meanwhile", utc_now()
+            )
             keep_up(self._ledger, self._layout)
         else:
             self._show(rebuild)
@@ -111,7 +113,7 @@ class Rebuilder:
             if self._take_apart(rebuild, contract, standing):
                 return True  # look again
             beginning = self._prepare(rebuild, contract, standing, shadows)
-            self._ledger.rebuilds.begin(rebuild, beginning, new_id, utc_now())
+            self._ledger.shadows.begin(rebuild, beginning, new_id, utc_now())
             shadows.clear()
         except StaleSourceError:
             return True  # a hop that was under way has committed: look again
@@ -259,7 +261,7 @@ class Rebuilder:
 
     def _show(self, rebuild: Rebuild) -> None:
         now = utc_now()
-        self._ledger.rebuilds.show(rebuild, now, now + self._grace)
+        self._ledger.shadows.show(rebuild, now, now + self._grace)
         keep_up(self._ledger, self._layout)
         log.info(Event.REBUILD_COMPLETED, **_about(rebuild))
 

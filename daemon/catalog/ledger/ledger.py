@@ -11,6 +11,7 @@ from daemon.catalog.ledger.promotions import PromotionLedger
 from daemon.catalog.ledger.quarantine import QuarantineLedger
 from daemon.catalog.ledger.rebuilds import RebuildLedger
 from daemon.catalog.ledger.rest import RestLedger
+from daemon.catalog.ledger.shadows import ShadowLedger
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.ledger.views import LedgerViews
 
@@ -24,6 +25,7 @@ class Ledger:
         self.promotions = PromotionLedger(store)
         self.outcomes = OutcomeLedger(store, self.promotions)
         self.rebuilds = RebuildLedger(store, self.promotions)
+        self.shadows = ShadowLedger(store, self.promotions)
         self.compaction = CompactionLedger(store, self.promotions)
         self.quarantine = QuarantineLedger(store)
         self.rest = RestLedger(store)

@@ -121,7 +121,7 @@ class World:
             restaged,
             hops,
         )
-        rebuilds.begin(rebuild, beginning, self.new_id, NOW)
+        self.ledger.shadows.begin(rebuild, beginning, self.new_id, NOW)
         return beginning
 
 

@@ -273,7 +273,7 @@ def test_an_outcome_is_void_when_its_layer_is_another_or_being_rebuilt(world: Wo
     world.begin(rebuild, hops=[])
     with pytest.raises(StaleSourceError, match=due.items[0].transition_id):
         world.ledger.outcomes.commit([Hop(replace(task, generation=1), outcome)], world.new_id, NOW, LATER)
-    world.ledger.rebuilds.drop(rebuild, "failed", "no", NOW)
+    world.ledger.shadows.drop(rebuild, "failed", "no", NOW)
     assert world.due(Layer.BRONZE) == due
     world.ledger.outcomes.commit([Hop(replace(task, generation=1), outcome)], world.new_id, NOW, LATER)
 

@@ -154,7 +154,7 @@ def test_nothing_is_merged_while_a_rebuild_counts_on_the_files(world: World) -> 
     with pytest.raises(StaleSourceError, match=r"sales\.orders"):
         merge(world, *batches, name="again.parquet", state=replace(STATE, generation=2))
     assert [file.name for file in world.ledger.promotions.published(KEY, Layer.STAGED)] == ["merged.parquet"]
-    world.ledger.rebuilds.drop(rebuild, "failed", "no", NOW)
+    world.ledger.shadows.drop(rebuild, "failed", "no", NOW)
     assert not world.ledger.compaction.is_held(KEY)
 
 
@@ -170,7 +170,7 @@ def test_a_rebuild_takes_merged_files_over_as_they_are(world: World) -> None:
     shadow = world.of(KEY.shadow)
     shadow.climb(Layer.SILVER, rows=1)
     shadow.climb(Layer.GOLD, rows=1)
-    world.ledger.rebuilds.show(rebuild, NOW, LATER)
+    world.ledger.shadows.show(rebuild, NOW, LATER)
     assert [(file.name, file.rows) for file in promotions.published(KEY, Layer.SILVER)] == [
         ("merged.parquet", 10),
         (f"{batches[2]}.parquet", 1),

@@ -106,17 +106,17 @@ def test_a_rebuild_does_not_begin_when_a_layer_has_changed_meanwhile(world: Worl
     world.deliver("a.csv")
     world.ask(REBUILD)
     beginning = world.begin(world.ask(replace(REBUILD, rebuild_id="r0")))
-    world.ledger.rebuilds.drop(replace(REBUILD, rebuild_id="r0"), "failed", "never mind", NOW)
+    world.ledger.shadows.drop(replace(REBUILD, rebuild_id="r0"), "failed", "never mind", NOW)
     for layer in LAYERS:
         generation, version = beginning.states[layer]
         for stale in ((generation + 1, version), (generation, version + 1)):
             with pytest.raises(StaleSourceError, match="r1"):
-                world.ledger.rebuilds.begin(
+                world.ledger.shadows.begin(
                     REBUILD, replace(beginning, states={**beginning.states, layer: stale}), world.new_id, NOW
                 )
     assert world.ledger.rebuilds.current(KEY) == (REBUILD, False)
     assert world.ledger.rebuilds.shadow_generations() == set()
-    world.ledger.rebuilds.begin(REBUILD, beginning, world.new_id, NOW)
+    world.ledger.shadows.begin(REBUILD, beginning, world.new_id, NOW)
     assert world.ledger.rebuilds.current(KEY) == (REBUILD, True)
 
 
@@ -132,7 +132,7 @@ def test_what_was_made_takes_the_place_of_what_stood_and_older_generations_leave
         assert shadow.climb(layer, rows=4) == []
     assert not world.ledger.rebuilds.is_climbing(KEY)
     assert world.ledger.rebuilds.contract_versions(KEY) == {None}
-    world.ledger.rebuilds.show(REBUILD, NOW, LATER)
+    world.ledger.shadows.show(REBUILD, NOW, LATER)
     assert views.rebuild("r1") == ("done", None)
     assert world.ledger.rebuilds.current(KEY) is None
     for layer in LAYERS[1:]:
@@ -174,7 +174,7 @@ def test_a_file_that_is_taken_back_is_undone_and_its_batch_with_the_last_of_its_
     assert world.of(KEY.shadow).due(Layer.BRONZE).items[0].source == layer_file(batch, 2)
     for layer in LAYERS[1:]:
         world.of(KEY.shadow).climb(layer, rows=2)
-    world.ledger.rebuilds.show(first, NOW, LATER)
+    world.ledger.shadows.show(first, NOW, LATER)
     views = world.ledger.views
     assert [(file.name, file.state) for file in views.files.of_batch(batch)] == [
         ("b.csv", "ingested"),
@@ -188,7 +188,7 @@ def test_a_file_that_is_taken_back_is_undone_and_its_batch_with_the_last_of_its_
         kept=[other],
         restaged=[BatchOutcome(transition("third", batch, Layer.STAGED, 0), None)],
     )
-    world.ledger.rebuilds.show(second, LATER, LATER)
+    world.ledger.shadows.show(second, LATER, LATER)
     assert (views.batch(batch) or {})["state"] == "undone"
     assert (views.batch(batch) or {})["done_at"] == NOW.isoformat()
     assert (views.batch(other) or {})["state"] == "done"
@@ -196,7 +196,7 @@ def test_a_file_that_is_taken_back_is_undone_and_its_batch_with_the_last_of_its_
     third = Rebuild("r3", KEY, "redo", Layer.LANDING, batches=frozenset([batch]), files_back=(2,))
     log = transition("back", batch, Layer.STAGED, 2, kind="restoration")
     world.begin(world.ask(third), kept=[other], restaged=[BatchOutcome(log, layer_file(batch, 2))])
-    world.ledger.rebuilds.show(third, LATER, LATER)
+    world.ledger.shadows.show(third, LATER, LATER)
     assert (views.batch(batch) or {})["state"] == "done"
     assert [file.state for file in views.files.of_batch(batch)] == ["ingested", "undone"]
     undone = {path for path in world.ledger.rest.removals(NOW) if ".undone" in path.parts}
@@ -213,7 +213,7 @@ def test_a_batch_that_was_on_its_way_is_brought_up_by_the_rebuild(world: World) 
     world.begin(world.ask(REBUILD), hops=[(batch, Layer.BRONZE)])
     for layer in LAYERS[1:]:
         world.of(KEY.shadow).climb(layer)
-    world.ledger.rebuilds.show(REBUILD, LATER, LATER)
+    world.ledger.shadows.show(REBUILD, LATER, LATER)
     assert not world.ledger.promotions.unfinished()
     assert (world.ledger.views.batch(batch) or {})["done_at"] == LATER.isoformat()
     assert [file.state for file in world.ledger.views.files.of_batch(batch)] == ["ingested"]
@@ -237,7 +237,7 @@ def test_what_a_rebuild_sets_aside_takes_the_place_of_what_was_set_aside_before(
     set_aside(world.of(KEY.shadow), Layer.BRONZE, batch, new, rows=1)
     quarantined = world.ledger.views.quarantined
     assert len(quarantined()) == 4
-    world.ledger.rebuilds.show(rebuild, NOW, LATER)
+    world.ledger.shadows.show(rebuild, NOW, LATER)
     there = {(found.batch_id, found.path, found.rows) for found in quarantined(KEY)}
     staged = {(name, old[name, Layer.STAGED], 2) for name in (batch, other)}
     untouched = set() if all_of_it else {(other, old[other, Layer.BRONZE], 2)}
@@ -255,7 +255,7 @@ def test_records_of_a_batch_that_does_not_come_up_again_are_set_aside_no_more(wo
     undo = replace(REBUILD, base=Layer.LANDING, batches=frozenset([batch]), files_out=(1,))
     log = transition("gone", batch, Layer.STAGED, 0, row_count_in=5, rows_retracted=5, kind="retraction")
     world.begin(world.ask(undo), restaged=[BatchOutcome(log, None)])
-    world.ledger.rebuilds.show(undo, NOW, LATER)
+    world.ledger.shadows.show(undo, NOW, LATER)
     assert world.ledger.views.quarantined() == []
     assert Path("data/quarantine/sales/orders/a.parquet") in world.ledger.rest.removals(NOW)
     assert not world.ledger.promotions.unfinished()
@@ -269,7 +269,7 @@ def test_of_what_was_given_up_nothing_stays_and_the_table_is_as_it_was(world: Wo
     path = "data/quarantine/sales/orders/shadow.parquet"
     set_aside(world.of(KEY.shadow), Layer.BRONZE, batch, path)
     (made,) = world.ledger.outcomes.newest(1)
-    world.ledger.rebuilds.drop(REBUILD, state, "it fails", LATER)
+    world.ledger.shadows.drop(REBUILD, state, "it fails", LATER)
     assert {layer: world.ledger.rebuilds.layer(KEY, layer) for layer in LAYERS} == before
     assert world.ledger.views.rebuild("r1") == (state, "it fails")
     assert (world.ledger.rebuilds.current(KEY) is None) == (state == "failed")
@@ -288,7 +288,7 @@ def test_only_replacements_that_failed_are_asked_for_again(world: World) -> None
     for number, kind in enumerate(("replace", "undo", "replace")):
         world.ask(replace(REBUILD, rebuild_id=f"r{number}", kind=kind))  # type: ignore[arg-type]
     for number in range(2):
-        world.ledger.rebuilds.drop(replace(REBUILD, rebuild_id=f"r{number}"), "failed", "no", NOW)
+        world.ledger.shadows.drop(replace(REBUILD, rebuild_id=f"r{number}"), "failed", "no", NOW)
     world.ledger.rebuilds.try_again()
     assert states(world) == {"r0": "requested", "r1": "failed", "r2": "requested"}
 
@@ -300,7 +300,7 @@ def test_a_rebuild_is_about_those_files_that_are_not_yet_where_they_are_wanted(w
     assert rebuilds.as_things_stand(undo) == undo
     assert not rebuilds.is_needless(undo, undo, "v1")
     world.begin(world.ask(undo))
-    rebuilds.show(undo, NOW, LATER)
+    world.ledger.shadows.show(undo, NOW, LATER)
     again = rebuilds.as_things_stand(replace(undo, files_out=(1, 3)))
     assert again.files_out == (3,)
     none = rebuilds.as_things_stand(undo)
@@ -317,7 +317,7 @@ def test_content_that_came_again_under_another_name_does_not_return(world: World
     world.deliver("a.csv")
     undo = replace(REBUILD, kind="undo", base=Layer.LANDING, files_out=(1,))
     world.begin(world.ask(undo))
-    rebuilds.show(undo, NOW, LATER)
+    world.ledger.shadows.show(undo, NOW, LATER)
     assert rebuilds.content_is_there(KEY, 1) is None
     world.claim("copy.csv")
     due = world.due(Layer.STAGED)
@@ -367,7 +367,7 @@ def test_layers_below_the_base_of_a_rebuild_stay(world: World) -> None:
     shadow = world.of(KEY.shadow)
     shadow.climb(Layer.SILVER, rows=4)
     shadow.climb(Layer.GOLD, rows=4)
-    world.ledger.rebuilds.show(rebuild, NOW, LATER)
+    world.ledger.shadows.show(rebuild, NOW, LATER)
     assert {totals.layer: (totals.rows, totals.generation) for totals in world.ledger.views.layers()} == {
         "staged": (5, 1),
         "bronze": (5, 1),

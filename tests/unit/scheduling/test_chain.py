@@ -92,10 +92,10 @@ def test_an_edited_contract_ends_the_wait_for_one(desk: Desk) -> None:
     desk.worker.errors += [ContractError("no column x"), RetryLaterError("disk full")]
     desk.run()
     ask(desk)
-    desk.ledger.rebuilds.drop(Rebuild("r1", KEY, "rebuild", Layer.STAGED), "failed", "no", utc_now())
+    desk.ledger.shadows.drop(Rebuild("r1", KEY, "rebuild", Layer.STAGED), "failed", "no", utc_now())
     replacement = Rebuild("r2", KEY, "replace", Layer.LANDING, files_out=(99,))
     desk.ledger.rebuilds.request(replacement, utc_now())
-    desk.ledger.rebuilds.drop(replacement, "failed", "no", utc_now())
+    desk.ledger.shadows.drop(replacement, "failed", "no", utc_now())
     desk.chain.contracts_changed()
     ran = desk.jobs.run()
     assert "sales.orders rebuild" in ran
