@@ -13,12 +13,14 @@ from daemon.catalog.contract import ReaderOptions
 from daemon.readers.compressed import begins_as_zip, unsound
 from daemon.readers.delivery import Reading, Refusal, Source
 from daemon.readers.dialect import Dialect
+from daemon.readers.evidence import SampleReading
 from daemon.readers.foreign import UnreadableError, unreadable_as
 from daemon.readers.frames import RowWriter
-from daemon.readers.layout import Layout, locate_table
+from daemon.readers.layout import Layout
+from daemon.readers.locating import locate_table
 from daemon.readers.records import Record
 from daemon.readers.sheets import Row, Sheet, read_sheets
-from daemon.readers.sniff import SampleReading, UnknownLayoutError
+from daemon.readers.sniff import UnknownLayoutError
 
 _SAMPLE_ROWS = 300
 _MERGED_SHOWN = 3

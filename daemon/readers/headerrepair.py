@@ -1,4 +1,4 @@
-"""A header line that does not fit the records below it: what can be saved of it for certain. Used by layout.py."""
+"""A header line that does not fit the records below it: what can be saved of it for certain. Used by locating.py."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace

@@ -21,7 +21,8 @@ from daemon.readers.excel import read_excel
 from daemon.readers.fast import FastScans
 from daemon.readers.formats import COMPRESSED, HEAD, Kind, kind_of, misnamed
 from daemon.readers.jsonfiles import read_json
-from daemon.readers.layout import Layout, find_layout
+from daemon.readers.layout import Layout
+from daemon.readers.locating import find_layout
 from daemon.readers.sniff import UnknownLayoutError
 from daemon.readers.text import Text, begins_as_utf8, code_page, translate, wide_encoding
 

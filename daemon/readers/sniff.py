@@ -1,29 +1,23 @@
 """Which dialect makes a table of a sample: every candidate reads it, the evidence decides, near ties are refused.
 
-The evidence for a dialect is the share of records that have the commonest width, and how much the cells look like
-values (shapes.py). `read_sample` is asked by layout.py, once per new first line on the fast path, once per careful file.
+What speaks for a dialect is in evidence.py. `read_sample` is asked by
+locating.py, once per new first line on the fast path, once per careful file.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import groupby
+from dataclasses import replace
 
 from daemon.catalog.contract import ReaderOptions
 from daemon.readers.dialect import Dialect
-from daemon.readers.lines import Line, Lines
-from daemon.readers.records import Record, record_of, split_records
+from daemon.readers.evidence import REGULARITY, USUAL, SampleReading, read_as
+from daemon.readers.lines import Line
+from daemon.readers.records import Record
 from daemon.readers.shapes import EMPTY, TEXT, shape_of
 
-USUAL = (",", ";", "\t", "|")
 _NEVER = frozenset("\"'-_./\\()[]{}<>+?!\r\n")
-_UNUSUAL_PRIOR = 0.75
-_REGULARITY = 0.9
-_JUDGED_RECORDS = 60
 _NEAR_TIE = 0.93
-_RUN = 5
 _ENOUGH_RECORDS = 10
 _FIRST_LOOK = 60
 """So many lines choose the dialect, if it then fits the whole sample."""
@@ -45,136 +39,6 @@ class UnknownLayoutError(Exception):
         self.kind = kind
 
 
-@dataclass(frozen=True)
-class SampleReading:
-    """A sample as one dialect reads it; blank lines are left out of `records`."""
-
-    dialect: Dialect
-    records: tuple[Record, ...]
-
-    @cached_property
-    def width(self) -> int:
-        """The commonest number of fields, of equally common ones the first that is no single field; 0 for none."""
-        widths = Counter(len(record.fields) for record in self.records if record.flaw is None)
-        return max(widths, key=lambda width: (widths[width], width > 1), default=0)
-
-    @cached_property
-    def damaged(self) -> int:
-        """How many records have a flaw or another width."""
-        width = self.width
-        return len([record for record in self.records if record.flaw or len(record.fields) != width])
-
-    @cached_property
-    def flawed(self) -> int:
-        """How many records have a quote out of place."""
-        return sum(record.flaw is not None for record in self.records)
-
-    @property
-    def might_be_a_table(self) -> bool:
-        """Whether most records fit below the first one, or the last ones, at least half of all, have one width."""
-        if len(self.records[0].fields) == self.width and self.damaged < len(self.records) / 2:
-            return True
-        width, last = next(groupby(len(record.fields) for record in reversed(self.records)))
-        return width > 1 and max(2, len(self.records) / 2) <= len(list(last))
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the quoting may be believed.
-
-        Other quotes than "these", or none, only if no cell is in such; unescaped ones if all is explained.
-        """
-        cells = (cell.strip() for record in self.records for cell in record.fields)
-        if self.dialect.quote != '"':
-            return not any(cell.startswith('"') and cell.endswith('"') for cell in cells)
-        if not self.dialect.naked:
-            return True
-        return (
-            self.width > 1 and not self.damaged and not any(self.dialect.quote * 2 in cell for cell in cells)
-        )
-
-    @property
-    def single_quoted(self) -> bool:
-        """Whether 'these' quotes stand around fields and never within one, and "these" nowhere."""
-        if any('"' in record.raw for record in self.records):
-            return False
-        cells = [cell for cell in self._cells if "'" in cell]
-        return 2 * len(cells) > len(self.records) and all(
-            len(cell) > 1 and cell[0] == cell[-1] == "'" and "'" not in cell[1:-1] for cell in cells
-        )
-
-    @property
-    def flawless_quotes(self) -> int:
-        """How many records hold quotes that are all in place."""
-        return sum(record.flaw is None and '"' in record.raw for record in self.records)
-
-    @cached_property
-    def score(self) -> float:
-        """The evidence for this dialect, 0 to 1."""
-        if not self.width:
-            return 0.0
-        share = max(1 - self.damaged / len(self.records), 0.95 * self._in_runs / len(self.records))
-        columns = 1 - 1 / (self.width + 1)
-        return share**2 * columns * self._prior * (0.1 + 0.9 * self._likeness)
-
-    @property
-    def _prior(self) -> float:
-        """An unusual delimiter has to make a table of nearly every record, the first one included; a blank, of values."""
-        delimiter = self.dialect.delimiter
-        if delimiter in (*USUAL, ""):
-            return 1.0
-        regular = self.damaged <= (1 - _REGULARITY) * len(self.records)
-        if not regular or len(self.records[0].fields) != self.width:
-            return 0.0
-        if sum(map(self._is_torn, self._cells)) > len(self._cells) / 3:
-            return 0.0
-        values = sum(shape_of(cell) not in (EMPTY, TEXT) for cell in self._cells)
-        return _UNUSUAL_PRIOR if delimiter != " " or values > len(self._cells) / 3 else 0.0
-
-    @cached_property
-    def _cells(self) -> list[str]:
-        whole = [
-            record for record in self.records if record.flaw is None and len(record.fields) == self.width
-        ]
-        return [cell for record in whole[:_JUDGED_RECORDS] for cell in record.fields]
-
-    @cached_property
-    def _in_runs(self) -> int:
-        """How many records stand among several of the same width: the mark of a file with more than one table."""
-        runs = [
-            len(list(run))
-            for width, run in groupby(len(record.fields) for record in self.records)
-            if width > 1
-        ]
-        return sum(run for run in runs if run >= _RUN)
-
-    @cached_property
-    def _likeness(self) -> float:
-        """How much the cells look like values of a table, 0 to 1."""
-        return sum(map(self._cell_likeness, self._cells)) / len(self._cells)
-
-    def _cell_likeness(self, cell: str) -> float:
-        shape = shape_of(cell)
-        if shape == EMPTY:
-            return 0.8
-        if shape == TEXT or shape.startswith("code:"):
-            return 0.2 if self._is_torn(cell) else 0.7
-        return 1.0
-
-    def _is_torn(self, cell: str) -> bool:
-        """Whether a text holds half a pair of quotes or a delimiter; a comma tells against unusual ones only."""
-        delimiter = self.dialect.delimiter
-        others = USUAL[1:] if delimiter in (*USUAL, "") else USUAL
-        half = cell.count("'") % 2 == 1 and "'" in (cell.strip()[:1], cell.strip()[-1:])
-        if (
-            cell.count('"') % 2 == 0
-            and not half
-            and not any(mark in cell for mark in others if mark != delimiter)
-        ):
-            return False
-        shape = shape_of(cell)
-        return shape == TEXT or shape.startswith("code:")
-
-
 def read_sample(lines: Sequence[Line], options: ReaderOptions) -> SampleReading:
     """The reading of the sample `lines` that the evidence is for. Raises UnknownLayoutError when it does not tell."""
     lines = [line for line in lines if line.text.strip()]
@@ -183,9 +47,9 @@ def read_sample(lines: Sequence[Line], options: ReaderOptions) -> SampleReading:
     if options.delimiter is None and (declared := _DECLARED.fullmatch(lines[0].text)):
         options = options.model_copy(update={"delimiter": declared[1]})
     telling = _without_remarks(lines)
-    reading = _reading(lines, _choose(telling[:_FIRST_LOOK], options), options.comment or "")
+    reading = read_as(lines, _choose(telling[:_FIRST_LOOK], options), options.comment or "")
     if reading.damaged and len(telling) > _FIRST_LOOK:
-        reading = _reading(lines, _choose(telling, options), options.comment or "")
+        reading = read_as(lines, _choose(telling, options), options.comment or "")
     return reading
 
 
@@ -314,10 +178,10 @@ def _with_wider_delimiter(
     delimiter = reading.dialect.delimiter
     if options.delimiter or reading.width < 2 or len(reading.records) < 2:  # noqa: PLR2004 - two make a comparison
         return reading
-    regular = reading.damaged <= (1 - _REGULARITY) * len(reading.records)
+    regular = reading.damaged <= (1 - REGULARITY) * len(reading.records)
     for second, width in ((" ", reading.width), (delimiter, (reading.width + 1) // 2)) if regular else ():
         if delimiter + second != "  ":
-            wide = _reading(
+            wide = read_as(
                 lines, replace(reading.dialect, delimiter=delimiter + second), options.comment or ""
             )
             if wide.width == len(wide.records[0].fields) == width > 1 and wide.damaged <= reading.damaged:
@@ -335,9 +199,7 @@ def _delimiters(lines: Sequence[Line], options: ReaderOptions) -> list[str]:
     others = (
         {mark for mark in texts[0] if not mark.isalnum()} - _NEVER - set(USUAL) if len(texts) > 2 else set()  # noqa: PLR2004 - two lines may agree by chance
     )
-    found += sorted(
-        mark for mark in others if sum(mark in text for text in texts) >= _REGULARITY * len(texts)
-    )
+    found += sorted(mark for mark in others if sum(mark in text for text in texts) >= REGULARITY * len(texts))
     return [*found, ""]
 
 
@@ -345,16 +207,16 @@ def _best_quoting(lines: Sequence[Line], delimiter: str, options: ReaderOptions)
     """The sample read with `delimiter` and the quoting that leaves least damage, the usual one if it does."""
     comment = options.comment or ""
     if options.quote is not None:
-        return _reading(lines, Dialect(delimiter, options.quote, loose=True), comment)
-    usual = _reading(lines, Dialect(delimiter), comment)
+        return read_as(lines, Dialect(delimiter, options.quote, loose=True), comment)
+    usual = read_as(lines, Dialect(delimiter), comment)
     if not usual.damaged and usual.width > 1:
-        single = _reading(lines, Dialect(delimiter, "'"), comment) if usual.single_quoted else usual
+        single = read_as(lines, Dialect(delimiter, "'"), comment) if usual.single_quoted else usual
         return usual if single.damaged or single.width != usual.width else single
     candidates = [usual]
-    candidates += [_reading(lines, dialect, comment) for dialect in _single_quotes(lines, delimiter)]
+    candidates += [read_as(lines, dialect, comment) for dialect in _single_quotes(lines, delimiter)]
     if usual.flawed:
         candidates += [
-            _reading(lines, dialect, comment) for dialect in other_quotings(usual.records, usual.dialect)
+            read_as(lines, dialect, comment) for dialect in other_quotings(usual.records, usual.dialect)
         ]
     best = min(
         (reading for reading in candidates if reading.trusted),
@@ -393,15 +255,3 @@ def _single_quotes(lines: Sequence[Line], delimiter: str) -> Iterator[Dialect]:
     if sum(around.search(line.text) is not None for line in lines) > len(lines) / 10:
         yield Dialect(delimiter, "'", loose=True)
         yield Dialect(delimiter, "'", loose=True, naked=True)
-
-
-def _reading(lines: Sequence[Line], dialect: Dialect, comment: str) -> SampleReading:
-    if not comment and not (dialect.quote and any(dialect.quote in line.text for line in lines)):
-        return SampleReading(dialect, tuple(record_of(line, dialect) for line in lines))
-    records = split_records(Lines(lines), dialect, comment)
-    return SampleReading(
-        dialect, tuple(record for record in records if record.fields or record.flaw is not None)
-    )
-
-
-__all__ = ["SampleReading", "UnknownLayoutError", "other_quotings", "read_sample"]
