@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +157,35 @@ def leaks_descriptors() -> None:
     Claims.claim = leaking  # type: ignore[assignment,method-assign]  # a broken build is meant
 
 
+def leaks_memory() -> None:
+    """Something is kept for ever of every file that is claimed: 50 kB."""
+    from daemon.landing.claims import Claims
+
+    claim = Claims.claim
+    kept: list[bytearray] = []
+
+    def leaking(self: Claims, batches: Any, *words: Any) -> Any:
+        kept.extend(_something() for files in batches.values() for _ in files)
+        return claim(self, batches, *words)
+
+    Claims.claim = leaking  # type: ignore[assignment,method-assign]  # a broken build is meant
+
+
+def worker_leaks_memory() -> None:
+    """Something is kept for ever by a worker of every file that it reads: 50 kB."""
+    from daemon.scheduling import tasks
+
+    climb = tasks.climb
+    kept: list[bytearray] = []
+
+    @wraps(climb)
+    def leaking(task: Any) -> Any:
+        kept.extend(_something() for item in task.task.items for _ in item.sources)
+        return climb(task)
+
+    tasks.climb = leaking
+
+
 def wal_never_folded() -> None:
     """The ledger's write-ahead log grows for ever."""
     import sqlite3
@@ -260,6 +289,10 @@ def silent_kernel() -> None:
 
     watcher._Tree.on_event = lambda *_: None  # type: ignore[method-assign]  # a fault is meant
     watcher._CANARY_PATIENCE, guard._BLIND = 1.0, 3.0
+
+
+def _something() -> bytearray:
+    return bytearray(b"x") * 50_000
 
 
 def _sync_only(*, regular: bool) -> None:
