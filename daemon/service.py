@@ -34,7 +34,7 @@ _LOOK = 0.05
 _STUCK = 2.0
 """Seconds beyond `settle` after which a drain gives up on files that do not become ready: somebody still has them open,
 their done-marker is missing, or their contract is broken."""
-_FAILING = 3
+FAILING = 3
 """Exit status of drain when something is still failing, or waits in landing."""
 
 
@@ -86,7 +86,7 @@ class Service:
             if takes:  # what was cut short went back, which a sweep alone finds
                 parts.intake.sweep()
                 self._watch_drain(parts, report)
-            status = 0 if parts.chain.is_done and parts.intake.is_idle else _FAILING
+            status = 0 if parts.chain.is_done and parts.intake.is_idle else FAILING
             self._stopping()
         return 1 if self._failure else status
 

@@ -16,14 +16,13 @@ from daemon.audit.layers import removing
 from daemon.catalog.compaction import is_merged_name
 from daemon.catalog.ledger.inventory import LedgerInventory, ListedFile, PlannedHop
 from daemon.catalog.promotion import TableKey
-from daemon.catalog.transition import Layer, LayerTransitionLog
+from daemon.catalog.transition import LAYERS, Layer, LayerTransitionLog
 from daemon.lake.durable import TEMPORARY
 from daemon.lake.layout import Layout
 from daemon.lake.lineage import read_transition, transition_path, write_transition
 
 _LEDGER = "restore the root from a backup, and report this: the ledger contradicts itself"
 _WITHDRAWN = frozenset({"split", "set_aside"})
-_HOPS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ def _lost_rows(history: History) -> Iterator[str]:
     """Yield where rows that stand in a layer neither went on nor wait to."""
     if history.standing(Layer.STAGED) is None and Layer.STAGED not in history.planned:
         yield "it was never staged and nothing is planned for it"
-    for layer in _HOPS:
+    for layer in LAYERS:
         log, above = history.standing(layer), layer.above
         if log is None:
             continue
@@ -138,12 +137,12 @@ class HistoryAudit:
         for batch_id, records in groupby(self._inventory.records(key), itemgetter(0)):
             unseen.discard(batch_id)
             logs = [log for _, name, text in records if (log := self._log(name, text, report)) is not None]
-            waiting = frozenset(hop for hop in _HOPS if PlannedHop(key, hop, batch_id) in planned)
+            waiting = frozenset(hop for hop in LAYERS if PlannedHop(key, hop, batch_id) in planned)
             history = History(batch_id, states.get(batch_id), logs, files.get(batch_id, {}), waiting)
             report.problems.extend(self._ledger_problem(found, batch_id) for found in contradictions(history))
             report.checked["batches"] += 1
         for batch_id in sorted(unseen):
-            waiting = frozenset(hop for hop in _HOPS if PlannedHop(key, hop, batch_id) in planned)
+            waiting = frozenset(hop for hop in LAYERS if PlannedHop(key, hop, batch_id) in planned)
             history = History(batch_id, states.get(batch_id), (), files.get(batch_id, {}), waiting)
             report.problems.extend(self._ledger_problem(found, batch_id) for found in contradictions(history))
             report.checked["batches"] += 1

@@ -46,6 +46,10 @@ class Layer(StrEnum):
         return order[place - 1]
 
 
+LAYERS: Final = Layer.LANDING.all_above
+"""The layers that hold tables, from below to above."""
+
+
 class SourceFile(BaseModel):
     """One file that a transition read: a dropped file for landing -> staged, a layer's Parquet file above.
 

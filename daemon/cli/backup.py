@@ -1,14 +1,11 @@
 """`medalliond backup`: a consistent copy of a root while a daemon works in it; the copy is a root itself."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from daemon.audit.copying import RootCopy
 from daemon.cli.inventory import open_inventory
-from daemon.cli.output import console, on_terminal, print_json, print_line, printable, size
+from daemon.cli.output import on_terminal, print_json, print_line, printable, size
+from daemon.cli.progress import bytes_done
 from daemon.cli.roots import WrongRequestError, open_root
 from daemon.lake.durable import make_directories, remove_tree
 from daemon.lake.layout import Layout
@@ -22,7 +19,7 @@ def back_up(root: Path, folder: Path, *, as_json: bool) -> None:
         total = inventory.bytes()
     make_directories(copy.root, 0o750)
     try:
-        with _progress(total) as tell:
+        with bytes_done("copying", total) as tell:
             copied = RootCopy(layout, copy, tell).run()
     except BaseException:
         for path in copy.root.iterdir():
@@ -56,15 +53,3 @@ def _refuse(layout: Layout, copy: Layout) -> None:
         )
     if copy.root.exists() and (not copy.root.is_dir() or any(copy.root.iterdir())):
         raise WrongRequestError(f"{copy.root}: is not empty; name a new folder, or an empty one.")
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], None]]:
-    """Show a person how far it is."""
-    if not on_terminal():
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task("copying", total=total)
-        yield lambda count: bar.advance(task, count)

@@ -4,6 +4,7 @@ The looks themselves are in doctor_machine.py and doctor_root.py.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from daemon.cli import doctor_machine, doctor_root
@@ -41,15 +42,7 @@ def examine(root: Path, *, as_json: bool) -> int:
         print_json(
             {
                 "root": str(layout.root),
-                "findings": [
-                    {
-                        "check": check,
-                        "status": finding.status,
-                        "found": finding.found,
-                        "next_step": finding.next_step,
-                    }
-                    for check, finding in findings.items()
-                ],
+                "findings": [{"check": check, **asdict(finding)} for check, finding in findings.items()],
             }
         )
     else:

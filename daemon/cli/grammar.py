@@ -4,11 +4,12 @@ import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperGroup
 
+from daemon import events
 from daemon.errors import MedalliondError
 
 _NOT_FOR_OTHERS = 0o002
@@ -74,10 +75,8 @@ Root = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Table = Annotated[str | None, typer.Option("--table", parser=text, help="Of this table only: DOMAIN.TABLE.")]
-LogFormat = Annotated[Literal["json", "console"] | None, typer.Option(help="How log lines look.")]
-LogLevel = Annotated[
-    Literal["debug", "info", "warning", "error"] | None, typer.Option(help="The least that is logged.")
-]
+LogFormat = Annotated[events.LogFormat | None, typer.Option(help="How log lines look.")]
+LogLevel = Annotated[events.LogLevel | None, typer.Option(help="The least that is logged.")]
 LogFile = Annotated[Path | None, typer.Option(help="Log into this file; it may be rotated.")]
 
 HERE = Path()

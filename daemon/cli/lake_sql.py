@@ -20,11 +20,11 @@ import duckdb
 import polars as pl
 
 from daemon.catalog.promotion import TableKey
-from daemon.catalog.transition import Layer
+from daemon.catalog.transition import LAYERS, Layer
 from daemon.cli.roots import WrongRequestError, did_you_mean, one_of
 from daemon.lake.durable import write_bytes
 from daemon.lake.layout import Layout
-from daemon.lake.sql import LAYERS, LayerView, open_views
+from daemon.lake.sql import LayerView, open_views
 
 _IDENTIFIER = r'(?:"((?:[^"]|"")+)"|(\w+))'
 _MENTION = re.compile(

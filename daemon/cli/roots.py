@@ -12,11 +12,10 @@ from pathlib import Path
 
 from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import TableKey
+from daemon.catalog.transition import LAYERS
 from daemon.errors import MedalliondError
 from daemon.lake.layout import Layout
 from daemon.lake.lost_ledger import refuse_lost_ledger
-
-_LAYERS = frozenset({"staged", "bronze", "silver", "gold"})
 
 
 class WrongRequestError(MedalliondError):
@@ -56,7 +55,7 @@ def find_table(name: str, known: Collection[TableKey]) -> TableKey:
     Raises WrongRequestError that names the nearest tables.
     """
     parts = name.split(".")
-    if len(parts) > 1 and parts[0] in _LAYERS and TableKey(parts[0], parts[1]) not in known:
+    if len(parts) > 1 and parts[0] in LAYERS and TableKey(parts[0], parts[1]) not in known:
         parts = parts[1:]
     found = [key for key in known if list(key) == parts or [key.table] == parts]
     if len(found) == 1:

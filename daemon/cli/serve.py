@@ -6,7 +6,7 @@ a drain shows is made here.
 
 import os
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
@@ -14,27 +14,26 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from daemon.cli.landing_view import waiting_files
 from daemon.cli.output import count, on_terminal
 from daemon.cli.roots import open_root
+from daemon.events import LogFormat, LogLevel
 from daemon.lake.layout import Layout
 from daemon.logs import configure
 from daemon.parts import WorkProgress
-from daemon.service import Service
+from daemon.service import FAILING, Service
 from daemon.settings import Settings, load_settings
 
-_FAILING = 3
-"""What a drain returns when something is left that fails."""
 
-LogFormat = Literal["json", "console"] | None
-LogLevel = Literal["debug", "info", "warning", "error"] | None
-
-
-def run_daemon(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> int:
+def run_daemon(
+    root: Path, *, log_format: LogFormat | None, log_level: LogLevel | None, log_file: Path | None
+) -> int:
     """Work until told to stop, and return the exit status."""
     settings = _settings(root, log_format, log_level, log_file)
     configure(settings.log_format, settings.log_level, settings.log_file)
     return Service(settings).run()
 
 
-def drain_root(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> int:
+def drain_root(
+    root: Path, *, log_format: LogFormat | None, log_level: LogLevel | None, log_file: Path | None
+) -> int:
     """Do all that is in landing and return the exit status; a terminal sees progress and warnings."""
     if not on_terminal():
         settings = _settings(root, log_format, log_level, log_file)
@@ -49,10 +48,11 @@ def drain_root(root: Path, *, log_format: LogFormat, log_level: LogLevel, log_fi
     return status
 
 
-def _settings(root: Path, log_format: LogFormat, log_level: LogLevel, log_file: Path | None) -> Settings:
-    if not root.is_dir() or any(
-        root.iterdir()
-    ):  # an empty folder is made a root, one named by mistake is not
+def _settings(
+    root: Path, log_format: LogFormat | None, log_level: LogLevel | None, log_file: Path | None
+) -> Settings:
+    may_be_made_one = root.is_dir() and not any(root.iterdir())
+    if not may_be_made_one:  # a folder of other things, named by mistake, is not
         open_root(root)
     given = {"root": root, "log_format": log_format, "log_level": log_level, "log_file": log_file}
     return load_settings(given, os.environ)
@@ -102,5 +102,5 @@ class _DrainDisplay:
     def summarise(self, status: int) -> None:
         """Say in one line what came of it."""
         self._console.print(f"{count(self._done, 'file')} done; there are {self._rows:,} rows in gold.")
-        if status == _FAILING:
+        if status == FAILING:
             self._console.print("Something still fails: `medalliond status` says what, and what to do.")

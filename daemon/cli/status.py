@@ -12,7 +12,7 @@ from daemon.catalog.contract_store import ContractStore
 from daemon.catalog.ledger.lock import lock_holder
 from daemon.catalog.ledger.views import Failure, LedgerViews
 from daemon.catalog.promotion import TableKey
-from daemon.catalog.transition import Layer
+from daemon.catalog.transition import LAYERS, Layer
 from daemon.cli.landing_view import Waiting, waiting_files
 from daemon.cli.output import age, on_terminal, print_json, print_line, print_table, printable
 from daemon.cli.roots import open_ledger, open_root
@@ -21,8 +21,6 @@ from daemon.lake.layout import Layout
 from daemon.lake.lost_ledger import refuse_lost_ledger
 from daemon.lake.room import Room
 from daemon.settings import load_settings
-
-_LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
 _NEXT_STEPS = {
     "contract": "edit the contract or transform; it is read again when it is saved",
@@ -102,7 +100,7 @@ def _known(views: LedgerViews, contracts: ContractStore) -> dict[str, Any]:
             {
                 "domain": key.domain,
                 "table": key.table,
-                "rows": {str(layer): rows.get((key, layer), 0) for layer in _LAYERS},
+                "rows": {str(layer): rows.get((key, layer), 0) for layer in LAYERS},
                 "batches_in_flight": in_flight.get(key, 0),
                 "quarantined_records": sum(rows for (table, _), rows in rules.items() if table == key),
                 "quarantined_by_rule": {
@@ -165,7 +163,7 @@ def _print(layout: Layout, report: dict[str, Any]) -> None:
     if report["tables"]:
         print_table(
             "tables",
-            ("table", *map(str, _LAYERS), "in flight", "records set aside", "files set aside"),
+            ("table", *map(str, LAYERS), "in flight", "records set aside", "files set aside"),
             (
                 (
                     f"{table['domain']}.{table['table']}",

@@ -6,15 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 from daemon.audit.findings import Problem, Report
-from daemon.audit.proof import Attempted, Tell, prove, repair
+from daemon.audit.proof import Attempted, prove, repair
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.ledger.lock import RootLock, lock_holder
 from daemon.catalog.ledger.store import is_read_only
 from daemon.cli.output import (
-    console,
     count,
     on_terminal,
     print_json,
@@ -23,6 +20,7 @@ from daemon.cli.output import (
     printable,
     size,
 )
+from daemon.cli.progress import bytes_done
 from daemon.cli.roots import WrongRequestError, open_root
 from daemon.lake.layout import Layout
 from daemon.lake.lost_ledger import refuse_lost_ledger
@@ -85,20 +83,8 @@ def _hindered(problems: list[Problem], attempts: list[Attempted]) -> list[Proble
 
 
 def _prove(layout: Layout, inventory: LedgerInventory) -> Report:
-    with _progress(inventory.bytes()) as tell:
+    with bytes_done("reading", inventory.bytes()) as tell:
         return prove(layout, inventory, tell)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Tell]:
-    """Show a person how far it is."""
-    if not on_terminal():
-        yield lambda _: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=console(), transient=True) as bar:
-        task = bar.add_task("reading", total=total)
-        yield lambda count: bar.advance(task, count)
 
 
 def _document(layout: Layout, report: Report, attempts: list[Attempted]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import duckdb
 
 from daemon.catalog.promotion import TableKey
-from daemon.catalog.transition import Layer
+from daemon.catalog.transition import LAYERS, Layer
 from daemon.lake.layout import Layout
 from daemon.lake.tables import read_table
 
@@ -42,7 +42,6 @@ _TYPES = {
     "Time": "TIME",
     "Binary": "BLOB",
 }
-LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
 
 class LayerView(NamedTuple):

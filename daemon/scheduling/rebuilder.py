@@ -17,7 +17,7 @@ from daemon.catalog.ledger.committing import StaleSourceError
 from daemon.catalog.ledger.ledger import Ledger
 from daemon.catalog.promotion import BatchOutcome, ClaimedFile, TableKey
 from daemon.catalog.rebuild import Beginning, DeliveredFile, Rebuild, RestageTask, ShadowLayer, StandingLayer
-from daemon.catalog.transition import Layer
+from daemon.catalog.transition import LAYERS, Layer
 from daemon.errors import ContractError, RejectDataError, RetryLaterError
 from daemon.events import Event
 from daemon.lake.durable import remove_leftovers, remove_tree
@@ -33,8 +33,6 @@ log = structlog.get_logger(__name__)
 
 _DEATHS = 2
 """A rebuild that has cost this many workers since the start cannot be made."""
-
-_ORDER = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
 
 
 class Rebuilder:
@@ -106,7 +104,7 @@ class Rebuilder:
         if self._ledger.rebuilds.is_needless(asked, rebuild, contract.version):
             self._ledger.rebuilds.end(rebuild, utc_now())
             return True
-        standing = {layer: self._ledger.rebuilds.layer(rebuild.key, layer) for layer in _ORDER}
+        standing = {layer: self._ledger.rebuilds.layer(rebuild.key, layer) for layer in LAYERS}
         log.info(Event.REBUILD_STARTED, **_about(rebuild), why=rebuild.why)
         shadows: dict[Layer, ShadowLayer] = {}
         try:
@@ -133,7 +131,7 @@ class Rebuilder:
     def _take_apart(self, rebuild: Rebuild, contract: Contract, standing: dict[Layer, StandingLayer]) -> bool:
         """Take the batches that change out of merged files which others stay in; returns whether there were any."""
         gone = rebuild.batches or frozenset()
-        above = _ORDER[_ORDER.index(rebuild.base) + 1 if rebuild.base in _ORDER else 0 :]
+        above = LAYERS[LAYERS.index(rebuild.base) + 1 if rebuild.base in LAYERS else 0 :]
         found = False
         for layer in above:
             if layer in {Layer.SILVER, Layer.GOLD} and _everything_competes(contract):

@@ -18,7 +18,7 @@ from daemon.catalog.ledger.rebuilds import RebuildLedger
 from daemon.catalog.ledger.store import Row, Store
 from daemon.catalog.ledger.views import LedgerViews
 from daemon.catalog.promotion import LayerFile, TableKey
-from daemon.catalog.transition import Layer
+from daemon.catalog.transition import LAYERS, Layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class LedgerInventory:
 
         Of a merged file the batch is its first, and no transition made it.
         """
-        for layer in (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD):
+        for layer in LAYERS:
             rows = self._store.stream(
                 "SELECT domain, table_name, layer, batch_id, name, f.rows, size, sha256, transition_id, merged, generation "
                 "FROM layer_files AS f JOIN layers USING (domain, table_name, layer) WHERE layer = ?1 AND NOT merged "

@@ -14,9 +14,7 @@ from daemon.catalog.ledger.promotions import PromotionLedger
 from daemon.catalog.ledger.store import Store
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.rebuild import Beginning, Rebuild
-from daemon.catalog.transition import Layer
-
-_LAYERS = (Layer.STAGED, Layer.BRONZE, Layer.SILVER, Layer.GOLD)
+from daemon.catalog.transition import LAYERS, Layer
 
 
 class ShadowLedger:
@@ -33,14 +31,14 @@ class ShadowLedger:
         """
         key, shadow = rebuild.key, rebuild.key.shadow
         with self._store.transaction() as tx:
-            for layer in _LAYERS:
+            for layer in LAYERS:
                 if self._state(key, layer) != beginning.states[layer]:
                     raise StaleSourceError(rebuild.rebuild_id)
             tx.execute(
                 "UPDATE rebuilds SET state = 'building', files_out = ?, files_back = ? WHERE rebuild_id = ?",
                 (json.dumps(rebuild.files_out), json.dumps(rebuild.files_back), rebuild.rebuild_id),
             )
-            for layer in _LAYERS:
+            for layer in LAYERS:
                 made = beginning.layers.get(layer)
                 tx.execute(
                     "INSERT INTO layer_files SELECT domain, ?, layer, batch_id, name, rows, size, sha256, transition_id, "
@@ -80,7 +78,7 @@ class ShadowLedger:
         The generations it takes the place of may be removed from `leave_at` on.
         """
         with self._store.transaction() as tx:
-            for layer in _LAYERS[_LAYERS.index(rebuild.base) + 1 if rebuild.base in _LAYERS else 0 :]:
+            for layer in LAYERS[LAYERS.index(rebuild.base) + 1 if rebuild.base in LAYERS else 0 :]:
                 self._show_layer(tx, rebuild, layer, leave_at)
             self._settle(tx, rebuild, now)
             self._clear(tx, rebuild.key.shadow)
