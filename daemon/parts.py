@@ -167,7 +167,7 @@ class Parts:
         reload = self.contracts.reload()
         for path, message in reload.broken.items():
             log.error(Event.CONTRACT_BROKEN, path=path, reason=message)
-        for key in reload.changed:
+        for key in (key for key in reload.changed if key not in reload.parked):
             log.info(Event.CONTRACT_RELOADED, domain=key.domain, table=key.table)
         transforms = _signature(self._layout)
         if reload.changed or transforms != self._transforms:

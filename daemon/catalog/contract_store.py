@@ -25,12 +25,15 @@ _BARE = Contract()
 class Reload:
     """What a reload found: tables whose contract is another one now, or gone, and what broke.
 
+    Those of `changed` that are `parked` have no contract now that can be used.
+
     `broken` maps a path relative to the root to what is wrong there and how to mend it. What was broken in
     the same way before is left out (see ContractStore.broken).
     """
 
     changed: tuple[TableKey, ...] = ()
     broken: Mapping[str, str] = field(default_factory=dict)
+    parked: frozenset[TableKey] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class ContractStore:
         after = self._state
         tables = before.in_force.keys() | before.parked.keys() | after.in_force.keys() | after.parked.keys()
         changed = tuple(sorted(key for key in tables if _effect(before, key) != _effect(after, key)))
-        return Reload(changed, _new(before.errors, after.errors))
+        return Reload(changed, _new(before.errors, after.errors), frozenset(after.parked))
 
     @property
     def broken(self) -> Mapping[str, str]:

@@ -128,8 +128,9 @@ def test_a_mended_edit_is_in_force_and_no_longer_broken(root: Root) -> None:
 def test_a_table_whose_contract_never_was_good_is_not_taken_for_one_without_a_contract(root: Root) -> None:
     root.write("shop/sales.yaml", "descripton: sales")
 
-    assert root.store.reload().changed == (SALES,)
+    reload = root.store.reload()
 
+    assert (reload.changed, reload.parked) == ((SALES,), frozenset({SALES}))
     with pytest.raises(ContractError, match=r"sales\.yaml:1: unknown key 'descripton'"):
         root.store.get(SALES)
 
