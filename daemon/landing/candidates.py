@@ -1,18 +1,14 @@
-"""What is known of landing: paths that may become files of a batch, and those that are ready.
+"""Which paths of landing may become files of a batch: looked at on a hint, in a sweep, and again when it is time.
 
-Owned by intake's thread. Paths are absolute, and strings: there are many, and a Path costs more than a look at the disk.
-
-Bounded: past a number of paths nothing is added, and a later sweep finds the rest, those that came first before others.
+Owned by intake's thread. What is known of them is in known.py; a full sweep takes those that came first before others.
 """
 
 import math
 import os
 import stat
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import groupby
 from pathlib import Path
@@ -27,6 +23,7 @@ from daemon.events import Event
 from daemon.lake.layout import MARKER
 from daemon.lake.leases import lease_answer
 from daemon.landing.claims import ReadyFile
+from daemon.landing.known import KnownPaths, Watched
 from daemon.landing.readiness import (
     Ignore,
     Observation,
@@ -42,10 +39,6 @@ from daemon.landing.watcher import Hint
 
 log = structlog.get_logger(__name__)
 
-_MAX_PATHS = 60_000
-_MAX_IN_FOLDER = 20_000
-"""Paths that are known at once, in all (some 70 MB) and in one folder: a million files of one table leave room for others,
-and are more than it can have claimed before a sweep has found the next."""
 _TOGETHER = 0.05
 """Seconds: files that settle within the same twentieth are looked at together, and so become one batch."""
 _HINDERED_WAIT = 30.0
@@ -56,16 +49,6 @@ _CONTRACT_WAIT = 5.0
 _BREATH = 1000
 """Paths that are looked at in a row, before intake may do what has come meanwhile."""
 _Item = TypeVar("_Item")
-
-
-@dataclass(slots=True)
-class _Watched:
-    """A path that is not ready: how it looked, since when (monotonic), and when to look again."""
-
-    sighting: Sighting
-    quiet_since: float
-    moved: bool
-    due: float
 
 
 class Candidates:
@@ -87,44 +70,22 @@ class Candidates:
         known: Callable[[str, int, int], Literal["kept", "incomplete"] | None],
         incomplete_wait: float,
     ) -> None:
-        self.ready: dict[TableKey, dict[str, ReadyFile]] = {}
-        self._in_folder: Counter[str] = Counter()
-        self._passed_over: set[str] = set()
+        self.known = KnownPaths()
         self._swept = 0
         self._landing = f"{landing}/"
         self._root = f"{landing.parent}/"
         self._rules = rules
         self._route = route
         self._settle = settle
-        self._known = known
+        self._seen_before = known
         self._incomplete_wait = incomplete_wait
-        self._watched: dict[str, _Watched] = {}
-        self._ready_paths: set[str] = set()
         self._ignored: dict[str, Sighting] = {}
-        self._wake_at: float | None = None
         self._abandoned = False
         self.between: Callable[[], None] = _nothing
 
     def abandon(self) -> None:
         """Look at nothing more, and end a look that is under way: the daemon stops. The one call for other threads."""
         self._abandoned = True
-
-    @property
-    def count(self) -> int:
-        """Paths that are ready or may become so."""
-        return len(self._watched) + len(self._ready_paths)
-
-    @property
-    def is_worth_a_sweep(self) -> bool:
-        """Whether paths were passed over, and by now there is room for so many that a sweep pays."""
-        return self.count <= _MAX_PATHS // 2 and any(
-            self._in_folder[folder] <= _MAX_IN_FOLDER // 2 for folder in self._passed_over
-        )
-
-    @property
-    def next_due(self) -> float | None:
-        """When (monotonic) the first watched path is to be looked at again; None without any."""
-        return self._wake_at
 
     def hint(self, hint: Hint, now: float) -> None:
         """Look at a path that somebody spoke of; a folder is looked through."""
@@ -134,15 +95,15 @@ class Candidates:
         try:
             found = os.lstat(hint.path)
         except OSError:
-            self._forget(hint.path)
+            self.known.forget(hint.path)
             return
         self._look(Found(hint.path, Sighting.of(os.path.basename(hint.path), found)), now, moved=hint.moved)
 
     def sweep(self, now: float) -> int:
         """Look at every file of landing that is not known, as far as there is room. Returns how many there are in all."""
-        self._passed_over.clear()
+        self.known.passed_over.clear()
         self._swept = 0
-        found = nsmallest(_MAX_PATHS - self.count + 1, self._first_of_folders(now), key=_arrival)
+        found = nsmallest(self.known.room + 1, self._first_of_folders(now), key=_arrival)
         # In the order of their arrival, which `keep: last` goes by; mtime would be the sender's.
         for one in self._until_abandoned(found):
             self._look(one, now, moved=False)
@@ -151,7 +112,7 @@ class Candidates:
     def _first_of_folders(self, now: float) -> Iterator[Found]:
         """What is in landing and not known; of each folder what came first, and one more than there is room for."""
         for folder, found in groupby(self._unknown(now), key=lambda found: os.path.dirname(found.path)):
-            yield from nsmallest(_MAX_IN_FOLDER - self._in_folder[folder] + 1, found, key=_arrival)
+            yield from nsmallest(self.known.room_in(folder) + 1, found, key=_arrival)
 
     def _unknown(self, now: float) -> Iterator[Found]:
         """What is in landing and not known; at what is watched it looks again."""
@@ -160,27 +121,18 @@ class Candidates:
             self._swept += 1
             if ignored.get(found.path) == found.sighting:
                 self._ignored[found.path] = found.sighting
-            elif found.path in self._watched:
+            elif found.path in self.known.watched:
                 self._look(found, now, moved=False)
-            elif found.path not in self._ready_paths:
+            elif found.path not in self.known.ready_paths:
                 yield found
 
     def look_again(self, now: float) -> None:
         """Look again at the watched paths whose time has come."""
-        if self._wake_at is None or now < self._wake_at:
+        if self.known.next_due is None or now < self.known.next_due:
             return
-        due = [path for path, watched in self._watched.items() if watched.due <= now]
-        for path in self._until_abandoned(due):
+        for path in self._until_abandoned(self.known.due(now)):
             self.hint(Hint(path, moved=False, is_directory=False), now)
-        self._wake_at = min((watched.due for watched in self._watched.values()), default=None)
-
-    def taken(self, key: TableKey, path: str) -> None:
-        """This ready file is in a batch now."""
-        self._ready_paths.discard(path)
-        self._leaves(path)
-        del self.ready[key][path]
-        if not self.ready[key]:
-            del self.ready[key]
+        self.known.wait_anew()
 
     def _walk(self, folder: str) -> Iterator[Found]:
         problems: list[str] = []
@@ -204,30 +156,30 @@ class Candidates:
     def _look(self, found: Found, now: float, *, moved: bool) -> None:
         """Judge one path by what the disk shows."""
         path, sighting = found.path, found.sighting
-        if path in self._ready_paths or is_temporary(sighting.name):
+        if path in self.known.ready_paths or is_temporary(sighting.name):
             return
-        if path not in self._watched and self._is_full(os.path.dirname(path)):
-            self._passed_over.add(os.path.dirname(path))
+        if path not in self.known.watched and self.known.is_full(os.path.dirname(path)):
+            self.known.passed_over.add(os.path.dirname(path))
             return
-        known = self._known(path.removeprefix(self._root), sighting.size, sighting.mtime_ns)
+        known = self._seen_before(path.removeprefix(self._root), sighting.size, sighting.mtime_ns)
         if known == "kept":
             self._ignored[path] = sighting
         else:
             watched = self._since_before(path, sighting, now, moved=moved)
             left = self._incomplete_wait - (time.time() - sighting.mtime_ns / 1e9)
             if known == "incomplete" and left > 0:
-                self._watch(path, watched, now + left)
+                self.known.watch(path, watched, now + left)
             else:
                 self._judge(path, watched, now)
 
-    def _judge(self, path: str, watched: _Watched, now: float) -> None:
+    def _judge(self, path: str, watched: Watched, now: float) -> None:
         """Judge one path that may become a file of a batch."""
         sighting = watched.sighting
         try:
             key = route_path(path.removeprefix(self._landing), self._route)
             rules = self._rules(key)
         except ContractError:  # said by whoever reloads the contracts; the file waits for the mend
-            self._watch(path, watched, now + _CONTRACT_WAIT)
+            self.known.watch(path, watched, now + _CONTRACT_WAIT)
             return
         if rules.done_marker and is_marker(sighting.name):
             self.hint(Hint(path.removesuffix(MARKER), moved=False, is_directory=False), now)
@@ -236,22 +188,22 @@ class Candidates:
             hindrance = _hindrance(path) if stat.S_ISREG(sighting.mode) else None
             if hindrance:
                 self._say_once(key, path, sighting, Event.FILE_IGNORED, hindrance)
-                self._watch(path, watched, now + _HINDERED_WAIT)
+                self.known.watch(path, watched, now + _HINDERED_WAIT)
                 return
             self._weigh(path, watched, key, rules, now)
         except FileNotFoundError:
-            self._forget(path)
+            self.known.forget(path)
 
-    def _since_before(self, path: str, sighting: Sighting, now: float, *, moved: bool) -> _Watched:
+    def _since_before(self, path: str, sighting: Sighting, now: float, *, moved: bool) -> Watched:
         """What is known of a path, earlier sightings included."""
-        before = self._watched.get(path)
+        before = self.known.watched.get(path)
         if before is None:
-            return _Watched(sighting, now, moved, now)
+            return Watched(sighting, now, moved, now)
         quiet_since = before.quiet_since if before.sighting == sighting else now
         was_moved = before.moved and before.sighting.inode == sighting.inode
-        return _Watched(sighting, quiet_since, moved or was_moved, now)
+        return Watched(sighting, quiet_since, moved or was_moved, now)
 
-    def _weigh(self, path: str, watched: _Watched, key: TableKey, rules: LandingRules, now: float) -> None:
+    def _weigh(self, path: str, watched: Watched, key: TableKey, rules: LandingRules, now: float) -> None:
         """Ask the rule of readiness, and do what it says. Raises FileNotFoundError."""
         sighting = watched.sighting
         marker = path + MARKER if rules.done_marker else None
@@ -267,42 +219,17 @@ class Candidates:
         settle = self._settle if rules.settle is None else rules.settle
         verdict = judge(observation, settle, rules.done_marker)
         if isinstance(verdict, Ready):
-            self._forget(path)
-            self._ready_paths.add(path)
-            self._in_folder[os.path.dirname(path)] += 1
             name = source_name(path.removeprefix(self._landing))
             file = ReadyFile(path, name, sighting.size, sighting.mtime_ns, sighting.inode, marker)
-            self.ready.setdefault(key, {})[path] = file
+            self.known.make_ready(key, file)
         elif isinstance(verdict, Ignore):
             self._ignore(key, path, sighting, verdict)
         else:
-            self._watch(path, watched, math.ceil((now + verdict.seconds) / _TOGETHER) * _TOGETHER)
-
-    def _watch(self, path: str, watched: _Watched, due: float) -> None:
-        """Look at a path again at `due` (monotonic), or when something is heard of it."""
-        watched.due = due
-        if path not in self._watched:
-            self._in_folder[os.path.dirname(path)] += 1
-        self._watched[path] = watched
-        self._wake_at = watched.due if self._wake_at is None else min(self._wake_at, watched.due)
-
-    def _forget(self, path: str) -> None:
-        if self._watched.pop(path, None) is not None:
-            self._leaves(path)
-
-    def _leaves(self, path: str) -> None:
-        folder = os.path.dirname(path)
-        self._in_folder[folder] -= 1
-        if not self._in_folder[folder]:
-            del self._in_folder[folder]
-
-    def _is_full(self, folder: str) -> bool:
-        """Whether no further path of a folder is taken in."""
-        return self.count >= _MAX_PATHS or self._in_folder[folder] >= _MAX_IN_FOLDER
+            self.known.watch(path, watched, math.ceil((now + verdict.seconds) / _TOGETHER) * _TOGETHER)
 
     def _ignore(self, key: TableKey, path: str, sighting: Sighting, verdict: Ignore) -> None:
         """Say once that a path is left where it is, until it changes."""
-        self._forget(path)
+        self.known.forget(path)
         event = Event.FILE_EMPTY if verdict.kind == "empty" else Event.FILE_IGNORED
         self._say_once(key, path, sighting, event, verdict.reason)
 

@@ -124,13 +124,13 @@ class Intake:
             self._words.empty()
             and not self._sweep_wanted.is_set()
             and not self._busy.is_set()
-            and not self._candidates.count
+            and not self._candidates.known.count
         )
 
     @property
     def waiting(self) -> int:
         """Files in landing that are known and not claimed."""
-        return self._candidates.count
+        return self._candidates.known.count
 
     def _run(self) -> None:
         try:
@@ -147,7 +147,7 @@ class Intake:
             self._sweep_landing()
         self._candidates.look_again(time.monotonic())
         self._claim_ready()
-        if self._candidates.is_worth_a_sweep:
+        if self._candidates.known.is_worth_a_sweep:
             self._sweep_wanted.set()
 
     def _listen(self) -> None:
@@ -185,7 +185,7 @@ class Intake:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        due = self._candidates.next_due
+        due = self._candidates.known.next_due
         wait = _LISTEN if due is None else min(_LISTEN, due - now)
         if self.paused:
             wait = min(wait, _ROOM_WAIT)
@@ -241,7 +241,7 @@ class Intake:
             return {}
         with_room = (
             key
-            for key in list(self._candidates.ready)
+            for key in list(self._candidates.known.ready)
             if self._ledger.promotions.unstaged(key) < _MAX_UNSTAGED
         )
         return {key: self._next_batch(key) for key in islice(with_room, _TOGETHER)}
@@ -251,10 +251,10 @@ class Intake:
         max_files, max_bytes = self._limit(key)
         files: list[ReadyFile] = []
         size = 0
-        for path, file in list(self._candidates.ready.get(key, {}).items()):
+        for path, file in list(self._candidates.known.ready.get(key, {}).items()):
             if files and (len(files) == max_files or size + file.size > max_bytes):
                 break
             files.append(file)
             size += file.size
-            self._candidates.taken(key, path)
+            self._candidates.known.taken(key, path)
         return files

@@ -99,10 +99,10 @@ class House:
         ledger = self._refinery.ledger
         self._claims.give_back_forgotten()
         self._candidates.sweep(time.monotonic())
-        for key, ready in list(self._candidates.ready.items()):
+        for key, ready in list(self._candidates.known.ready.items()):
             files = list(ready.values())
             for file in files:
-                self._candidates.taken(key, file.path)
+                self._candidates.known.taken(key, file.path)
             self._claims.claim({key: files}, datetime.now(UTC))
         self._refinery.backoff.release("machine")
         for key in {key for key, _ in ledger.promotions.due_hops()}:

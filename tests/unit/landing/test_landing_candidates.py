@@ -8,6 +8,7 @@ import pytest
 from daemon.catalog.contract import LandingRules
 from daemon.catalog.promotion import TableKey
 from daemon.landing import candidates as module
+from daemon.landing import known
 from daemon.landing.candidates import Candidates
 from daemon.landing.watcher import Hint
 
@@ -16,8 +17,8 @@ FLOODED, CALM = TableKey("main", "flooded"), TableKey("main", "calm")
 
 @pytest.fixture
 def candidates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Candidates:
-    monkeypatch.setattr(module, "_MAX_IN_FOLDER", 10)
-    monkeypatch.setattr(module, "_MAX_PATHS", 15)
+    monkeypatch.setattr(known, "_MAX_IN_FOLDER", 10)
+    monkeypatch.setattr(known, "_MAX_PATHS", 15)
     return Candidates(
         tmp_path / "landing",
         rules=lambda _: LandingRules(settle=0),
@@ -38,9 +39,9 @@ def drop(root: Path, table: str, *names: str) -> list[Path]:
 
 def take(candidates: Candidates, key: TableKey, count: int) -> list[str]:
     """Claim that many ready files of a table, the first ready first."""
-    paths = list(candidates.ready[key])[:count]
+    paths = list(candidates.known.ready[key])[:count]
     for path in paths:
-        candidates.taken(key, path)
+        candidates.known.taken(key, path)
     return [Path(path).name for path in paths]
 
 
@@ -52,15 +53,15 @@ def test_of_a_flood_the_first_come_first_and_the_rest_is_found_as_room_is_made(
         os.utime(path)
     arrived = sorted(names, key=lambda name: (tmp_path / "landing/flooded" / name).stat().st_ctime_ns)
     assert candidates.sweep(0.0) == 35
-    assert candidates.count == 10
+    assert candidates.known.count == 10
     taken: list[str] = []
-    while candidates.count:
+    while candidates.known.count:
         taken += take(candidates, FLOODED, 5)
         for name in taken[-5:]:
             (tmp_path / "landing/flooded" / name).unlink()
-        if candidates.is_worth_a_sweep:
+        if candidates.known.is_worth_a_sweep:
             candidates.sweep(0.0)
-        assert candidates.count <= 10
+        assert candidates.known.count <= 10
     assert taken == arrived
 
 
@@ -69,17 +70,17 @@ def test_a_flood_in_one_folder_leaves_room_for_another(tmp_path: Path, candidate
     candidates.sweep(0.0)
     (path,) = drop(tmp_path, "calm", "a.csv")
     candidates.hint(Hint(str(path), moved=True, is_directory=False), 0.0)
-    assert list(candidates.ready[CALM]) == [str(path)]
+    assert list(candidates.known.ready[CALM]) == [str(path)]
     (late,) = drop(tmp_path, "flooded", "late.csv")
     candidates.hint(Hint(str(late), moved=True, is_directory=False), 0.0)
-    assert str(late) not in candidates.ready[FLOODED]
+    assert str(late) not in candidates.known.ready[FLOODED]
 
 
 def test_in_all_no_more_is_known_than_the_limit_says(tmp_path: Path, candidates: Candidates) -> None:
     for table in ("one", "two", "three"):
         drop(tmp_path, table, *(f"{number}.csv" for number in range(8)))
     candidates.sweep(0.0)
-    assert candidates.count == 15
+    assert candidates.known.count == 15
 
 
 @pytest.mark.parametrize("told_of", ["sweep", "folder", "hints"])
@@ -123,7 +124,7 @@ def test_while_a_flood_is_looked_through_what_comes_meanwhile_is_heard_and_claim
     def between() -> None:
         candidates.hint(Hint(str(flood[-1]), moved=True, is_directory=False), 0.0)
         candidates.hint(Hint(str(calm), moved=True, is_directory=False), 0.0)
-        for key in list(candidates.ready):
+        for key in list(candidates.known.ready):
             for name in take(candidates, key, 1):
                 (tmp_path / "landing" / key.table / name).unlink()
                 taken.append(name)
@@ -131,7 +132,7 @@ def test_while_a_flood_is_looked_through_what_comes_meanwhile_is_heard_and_claim
     candidates.between = between
     candidates.sweep(0.0)
     assert taken[:2] == [flood[-1].name, "a.csv"]
-    while candidates.count or candidates.is_worth_a_sweep:
+    while candidates.known.count or candidates.known.is_worth_a_sweep:
         between()
         candidates.sweep(0.0)
     assert sorted(taken) == sorted(["a.csv", *(path.name for path in flood)])
@@ -145,9 +146,9 @@ def test_a_file_that_vanishes_under_the_look_is_no_hindrance(
     def gone(_path: Path, _size: int, _mtime_ns: int) -> None:
         path.unlink()
 
-    monkeypatch.setattr(candidates, "_known", gone)
+    monkeypatch.setattr(candidates, "_seen_before", gone)
     candidates.sweep(0.0)
-    assert candidates.count == 0
+    assert candidates.known.count == 0
 
 
 def test_what_went_with_its_folder_while_it_was_looked_at_is_found_as_soon_as_it_is_back(
@@ -166,7 +167,7 @@ def test_what_went_with_its_folder_while_it_was_looked_at_is_found_as_soon_as_it
         landing, rules=rules, route=lambda _: None, settle=0, known=lambda *_: None, incomplete_wait=0
     )
     candidates.hint(Hint(str(path), moved=True, is_directory=False), 0.0)
-    assert not candidates.count
+    assert not candidates.known.count
     away.rename(landing)
     candidates.sweep(1.0)
-    assert list(candidates.ready[CALM]) == [str(path)]
+    assert list(candidates.known.ready[CALM]) == [str(path)]

@@ -20,6 +20,7 @@ from daemon.landing import intake as module
 from daemon.landing.candidates import Candidates
 from daemon.landing.claims import Claims, ReadyFile
 from daemon.landing.intake import Intake
+from daemon.landing.known import KnownPaths
 from daemon.landing.watcher import Hint
 
 ORDERS = TableKey("sales", "orders")
@@ -124,7 +125,7 @@ def test_what_is_heard_of_is_claimed_by_table_in_the_order_of_its_coming(world: 
     assert world.batches == [(ORDERS, ["b.csv", "a.csv"]), (MORE, ["c.csv"])]
     assert world.told == [ORDERS, MORE]
     assert world.intake.waiting == 0
-    assert world.candidates.ready == {}
+    assert world.candidates.known.ready == {}
 
 
 def test_a_batch_has_no_more_files_and_bytes_than_its_table_may_and_a_large_file_goes_alone(
@@ -262,7 +263,7 @@ def test_while_many_files_are_looked_at_words_are_heard_and_files_claimed(
 
     def hear_of_another(*values: Any, **named: Any) -> None:
         look(*values, **named)
-        if not world.batches and len(world.candidates.ready) == 1:
+        if not world.batches and len(world.candidates.known.ready) == 1:
             world.hint("late.csv", "more")
             (world.root / "landing/sales/more/late.csv").touch()
 
@@ -325,11 +326,11 @@ def test_it_listens_until_the_first_thing_that_it_waits_for_has_come(
 
     world.intake._words = Silence()  # type: ignore[assignment]
     world.turn()
-    monkeypatch.setattr(Candidates, "next_due", property(lambda _: 102.0))
+    monkeypatch.setattr(KnownPaths, "next_due", property(lambda _: 102.0))
     world.turn()
-    monkeypatch.setattr(Candidates, "next_due", property(lambda _: 99.0))
+    monkeypatch.setattr(KnownPaths, "next_due", property(lambda _: 99.0))
     world.turn()
-    monkeypatch.setattr(Candidates, "next_due", property(lambda _: 200.0))
+    monkeypatch.setattr(KnownPaths, "next_due", property(lambda _: 200.0))
     world.turn()
     world.shortage = "full"
     world.turn()

@@ -14,6 +14,7 @@ from daemon.catalog.contract import LandingRules
 from daemon.catalog.promotion import TableKey
 from daemon.errors import ContractError
 from daemon.landing import candidates as module
+from daemon.landing import known
 from daemon.landing.candidates import Candidates
 from daemon.landing.claims import ReadyFile
 from daemon.landing.watcher import Hint
@@ -59,7 +60,7 @@ class Landing:
         self.candidates.hint(Hint(path, moved=moved, is_directory=is_directory), now)
 
     def ready(self) -> list[str]:
-        return [Path(path).name for files in self.candidates.ready.values() for path in files]
+        return [Path(path).name for files in self.candidates.known.ready.values() for path in files]
 
     def sweep(self, now: float = 0.0) -> list[Any]:
         """Sweep; the log lines it wrote."""
@@ -78,20 +79,20 @@ def test_a_file_is_taken_when_it_has_been_quiet_and_not_looked_at_before(landing
     path = landing.drop("a.csv")
     found = Path(path).stat()
     landing.hint(path, 100.02)
-    assert (landing.ready(), landing.candidates.count) == ([], 1)
-    assert landing.candidates.next_due == pytest.approx(
+    assert (landing.ready(), landing.candidates.known.count) == ([], 1)
+    assert landing.candidates.known.next_due == pytest.approx(
         110.05
     )  # with others that settle in the same twentieth
     landing.candidates.look_again(110.04)
     assert len(landing.asked) == 1
     landing.candidates.look_again(110.06)
-    assert landing.candidates.ready == {
+    assert landing.candidates.known.ready == {
         ORDERS: {path: ReadyFile(path, "sales/orders/a.csv", 4, found.st_mtime_ns, found.st_ino, None)}
     }
     assert landing.asked == [("landing/sales/orders/a.csv", 4, found.st_mtime_ns)] * 2
-    assert (landing.candidates.count, landing.candidates.next_due) == (1, None)
-    landing.candidates.taken(ORDERS, path)
-    assert (landing.candidates.ready, landing.candidates.count) == ({}, 0)
+    assert (landing.candidates.known.count, landing.candidates.known.next_due) == (1, None)
+    landing.candidates.known.taken(ORDERS, path)
+    assert (landing.candidates.known.ready, landing.candidates.known.count) == ({}, 0)
 
 
 def test_a_file_that_is_written_to_waits_anew(landing: Landing) -> None:
@@ -112,16 +113,16 @@ def test_a_file_that_changed_unnoticed_is_found_out_when_its_time_has_come(landi
     landing.drop("a.csv", "a\n1\n2\n")
     landing.candidates.look_again(10)
     assert landing.ready() == []
-    assert landing.candidates.next_due == pytest.approx(20)
+    assert landing.candidates.known.next_due == pytest.approx(20)
 
 
 def test_the_time_to_look_again_is_that_of_the_first_that_waits(landing: Landing) -> None:
     landing.hint(landing.drop("a.csv"), 0)
     landing.hint(landing.drop("b.csv"), 5)
-    assert landing.candidates.next_due == pytest.approx(10)
+    assert landing.candidates.known.next_due == pytest.approx(10)
     landing.candidates.look_again(10)
     assert landing.ready() == ["a.csv"]
-    assert landing.candidates.next_due == pytest.approx(15)
+    assert landing.candidates.known.next_due == pytest.approx(15)
 
 
 def test_a_file_that_was_moved_in_is_taken_at_once_and_remembered_to_be_while_it_waits(
@@ -156,7 +157,7 @@ def test_what_lay_there_before_it_was_looked_at_has_been_quiet_where_the_kernel_
     path = landing.drop("a.csv")
     landing.hint(path, 100)
     assert landing.ready() == []
-    due = landing.candidates.next_due
+    due = landing.candidates.known.next_due
     assert due is not None
     assert 100.5 < due <= 101.1
     monkeypatch.setattr("time.time", lambda: real() + 10)
@@ -189,7 +190,7 @@ def test_files_of_a_table_whose_contract_is_broken_are_looked_at_again_in_a_whil
 
     landing.rules = broken
     landing.hint(landing.drop("a.csv"), 100, moved=True)
-    assert landing.candidates.next_due == 105
+    assert landing.candidates.known.next_due == 105
     landing.rules = lambda _: LandingRules()
     landing.candidates.look_again(105)
     assert landing.ready() == ["a.csv"]
@@ -203,14 +204,14 @@ def test_where_markers_are_wanted_a_file_waits_for_its_own(landing: Landing) -> 
     assert landing.ready() == []
     marker = landing.drop("a.csv.done", "")
     landing.hint(marker, 1)
-    (file,) = landing.candidates.ready[ORDERS].values()
+    (file,) = landing.candidates.known.ready[ORDERS].values()
     assert (file.path, file.marker) == (path, marker)
-    assert landing.candidates.count == 1  # markers are no files
+    assert landing.candidates.known.count == 1  # markers are no files
 
 
 def test_where_markers_are_not_wanted_they_are_files(landing: Landing) -> None:
     landing.hint(landing.drop("a.csv.done"), moved=True)
-    (file,) = landing.candidates.ready[ORDERS].values()
+    (file,) = landing.candidates.known.ready[ORDERS].values()
     assert (file.name, file.marker) == ("sales/orders/a.csv.done", None)
 
 
@@ -221,11 +222,11 @@ def test_a_file_that_was_put_back_to_stay_is_left_and_not_asked_for_until_it_cha
     landing.known["landing/sales/orders/a.csv"] = "kept"
     for _ in range(3):
         assert landing.sweep() == []
-    assert (landing.candidates.count, len(landing.asked)) == (0, 1)
+    assert (landing.candidates.known.count, len(landing.asked)) == (0, 1)
     landing.known.clear()
     landing.drop("a.csv", "a\n1\n2\n")
     landing.sweep()
-    assert landing.candidates.count == 1
+    assert landing.candidates.known.count == 1
 
 
 def test_a_file_that_is_cut_short_waits_an_hour_for_its_other_half(landing: Landing) -> None:
@@ -234,7 +235,7 @@ def test_a_file_that_is_cut_short_waits_an_hour_for_its_other_half(landing: Land
     os.utime(path, (written, written))
     landing.known["landing/sales/orders/a.csv"] = "incomplete"
     landing.hint(path, 100, moved=True)
-    due = landing.candidates.next_due
+    due = landing.candidates.known.next_due
     assert due is not None
     assert due == pytest.approx(100 + 3000, abs=5)
     os.utime(path, (written - HOUR, written - HOUR))
@@ -263,16 +264,16 @@ def test_an_empty_file_and_a_link_are_said_once_to_be_left_until_they_change(lan
     assert lines == []
     os.utime(empty)
     assert [line["file"] for line in landing.sweep()] == ["sales/orders/empty.csv"]
-    assert (landing.candidates.count, landing.candidates.next_due) == (0, None)
+    assert (landing.candidates.known.count, landing.candidates.known.next_due) == (0, None)
 
 
 def test_an_empty_file_has_its_time_to_be_filled(landing: Landing) -> None:
     landing.hint(landing.drop("a.csv", ""), 0)
-    assert landing.candidates.count == 1
+    assert landing.candidates.known.count == 1
     with capture_logs() as lines:
         landing.candidates.look_again(10)
     assert [line["event"] for line in lines] == ["file_empty"]
-    assert landing.candidates.count == 0
+    assert landing.candidates.known.count == 0
 
 
 @pytest.mark.parametrize(
@@ -302,7 +303,7 @@ def test_a_file_that_the_daemons_user_may_not_take_is_said_once_and_looked_at_ag
     ]
     assert modes["orders"] == os.W_OK | os.X_OK
     assert modes.get("a.csv", os.R_OK) == os.R_OK
-    assert (landing.ready(), landing.candidates.next_due) == ([], 130)
+    assert (landing.ready(), landing.candidates.known.next_due) == ([], 130)
     landing.candidates.look_again(131)
     assert landing.ready() == ["a.csv"]
 
@@ -312,22 +313,22 @@ def test_what_is_gone_is_forgotten(landing: Landing) -> None:
     landing.hint(path)
     Path(path).unlink()
     landing.hint(path)
-    assert landing.candidates.count == 0
+    assert landing.candidates.known.count == 0
     landing.hint(path)
     landing.candidates.look_again(10)
-    assert landing.candidates.next_due is None
+    assert landing.candidates.known.next_due is None
 
 
 def test_temporary_names_are_not_even_watched(landing: Landing) -> None:
     landing.hint(landing.drop(".a.csv.part"), moved=True)
-    assert (landing.candidates.count, landing.asked) == (0, [])
+    assert (landing.candidates.known.count, landing.asked) == (0, [])
 
 
 def test_a_folder_that_is_spoken_of_is_looked_through(landing: Landing) -> None:
     landing.drop("a.csv")
     landing.drop("b.csv")
     landing.hint(str(landing.folder), is_directory=True)
-    assert (landing.ready(), landing.candidates.count) == ([], 2)
+    assert (landing.ready(), landing.candidates.known.count) == ([], 2)
     landing.hint(str(landing.folder), moved=True, is_directory=True)
     assert sorted(landing.ready()) == ["a.csv", "b.csv"]
 
@@ -339,8 +340,8 @@ def test_a_sweep_looks_again_at_what_is_watched_and_counts_all_there_is(landing:
     landing.drop("new.csv")
     assert landing.candidates.sweep(10) == 3
     assert landing.ready() == ["ready.csv", "watched.csv"]
-    assert landing.candidates.count == 3
-    assert not landing.candidates.is_worth_a_sweep
+    assert landing.candidates.known.count == 3
+    assert not landing.candidates.known.is_worth_a_sweep
 
 
 def test_a_landing_that_is_away_is_said_to_be(landing: Landing) -> None:
@@ -351,15 +352,15 @@ def test_a_landing_that_is_away_is_said_to_be(landing: Landing) -> None:
 
 
 def test_files_that_wait_take_their_folders_room(landing: Landing, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MAX_IN_FOLDER", 2)
+    monkeypatch.setattr(known, "_MAX_IN_FOLDER", 2)
     for name in ("a.csv", "b.csv", "c.csv"):
         landing.hint(landing.drop(name), 0)
-    assert landing.candidates.count == 2
+    assert landing.candidates.known.count == 2
     landing.candidates.look_again(10)
     assert landing.ready() == ["a.csv", "b.csv"]
     landing.hint(str(landing.folder / "c.csv"), 11, moved=True)
-    assert landing.candidates.count == 2
-    landing.candidates.taken(ORDERS, str(landing.folder / "a.csv"))
+    assert landing.candidates.known.count == 2
+    landing.candidates.known.taken(ORDERS, str(landing.folder / "a.csv"))
     landing.hint(str(landing.folder / "c.csv"), 12, moved=True)
     assert landing.ready() == ["b.csv", "c.csv"]
 
@@ -367,17 +368,17 @@ def test_files_that_wait_take_their_folders_room(landing: Landing, monkeypatch: 
 def test_a_sweep_pays_when_half_of_the_room_of_a_folder_that_was_passed_over_is_free(
     landing: Landing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MAX_IN_FOLDER", 4)
-    monkeypatch.setattr(module, "_MAX_PATHS", 8)
+    monkeypatch.setattr(known, "_MAX_IN_FOLDER", 4)
+    monkeypatch.setattr(known, "_MAX_PATHS", 8)
     landing.rules = lambda _: LandingRules(settle=0)
     for number in range(6):
         landing.drop(f"{number}.csv")
     landing.sweep()
-    assert landing.candidates.count == 4
+    assert landing.candidates.known.count == 4
     worth = []
-    for path in list(landing.candidates.ready[ORDERS]):
-        worth.append(landing.candidates.is_worth_a_sweep)
-        landing.candidates.taken(ORDERS, path)
-    assert [*worth, landing.candidates.is_worth_a_sweep] == [False, False, True, True, True]
+    for path in list(landing.candidates.known.ready[ORDERS]):
+        worth.append(landing.candidates.known.is_worth_a_sweep)
+        landing.candidates.known.taken(ORDERS, path)
+    assert [*worth, landing.candidates.known.is_worth_a_sweep] == [False, False, True, True, True]
     landing.sweep()
-    assert not landing.candidates.is_worth_a_sweep
+    assert not landing.candidates.known.is_worth_a_sweep
