@@ -20,7 +20,7 @@ from pathlib import Path
 from torture import images
 from torture.campaign import Campaign, Plan, Report
 from torture.images import Image, Kind
-from torture.standstill import freeze
+from torture.standstill import end, freeze
 from torture.world import World, content
 
 _EPOCH = 40
@@ -216,7 +216,9 @@ def _suffer(world: PoweredWorld, epoch: Epoch) -> Tally:
         tally.busy += busy
         ended = life.status
         report.fired += world.cut(chance, life.pid)
-        life.kill()
+        if ended is None:
+            end(life.pid)
+            life.wait()
         world.remount()
         if gone:
             report.findings.append(

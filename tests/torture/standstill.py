@@ -33,6 +33,13 @@ def thaw(pid: int) -> None:
             os.kill(one, signal.SIGCONT)
 
 
+def end(pid: int) -> None:
+    """Kill a process that was frozen, and those it started: one that had just begun does not die with it by itself."""
+    for one in list(_family(pid)):
+        with suppress(ProcessLookupError):
+            os.kill(one, signal.SIGKILL)
+
+
 def _family(pid: int) -> Iterator[int]:
     yield pid
     with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
