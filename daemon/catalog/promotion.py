@@ -244,6 +244,18 @@ class PromotionOutcome:
         rewritten = tuple(change.outcome(standing(change.old.batch_id), new_id()) for change in self.lost)
         return replace(self, rewritten=rewritten)
 
+    def durable(self, file: LayerFile | None, source: LayerFile | None) -> "PromotionOutcome":
+        """The same of one batch, with what is known of its file once that is durable, and of the `source` it was made of.
+
+        `source`: None where that was known beforehand.
+        """
+        batch = self.items[0]
+        log = batch.transition
+        if source is not None:
+            below = log.source_files[0].model_copy(update={"bytes": source.size, "sha256": source.sha256})
+            log = log.model_copy(update={"source_files": (below,)})
+        return replace(self, items=(replace(batch, transition=log, layer_file=file),))
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInput:

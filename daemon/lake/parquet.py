@@ -65,22 +65,25 @@ class PendingParquet:
         self._held: pl.DataFrame | None = None
 
     def sink(self, rows: pl.LazyFrame | pl.DataFrame) -> int:
-        """Write `rows` into the temporary file, over an earlier sink's; return how many there are.
+        """Let the file hold `rows`, in the place of an earlier sink's; return how many there are.
 
-        Those that are in memory, which are few, stay there for whoever reads `rows`; others are streamed. Raises
-        RetryLaterError when the machine is at fault. What the data makes Polars raise passes through, such as an OSError
-        without errno for a damaged compressed source.
+        Those that are in memory, which are few, stay there, for whoever reads `rows` and until they are published; others
+        are streamed into the temporary file. Raises RetryLaterError when the machine is at fault. What the data makes
+        Polars raise passes through, such as an OSError without errno for a damaged compressed source.
         """
-        self._held, count = self._written(self.temporary, rows)
-        return count
+        if isinstance(rows, pl.DataFrame) and all(kind.base_type() in _FAITHFUL for kind in rows.dtypes):
+            self._held = rows
+            return rows.height
+        self._held = None  # what may not come back from the file as it is here is read from the file, as it would be later
+        return self._streamed(rows.lazy(), self.temporary)
 
     def rewrite(self, left: pl.LazyFrame) -> int:
-        """Write the file once more, with the rows that are `left` of it and are read from it; return how many."""
+        """Leave the rows in the file that are `left` of it and are read from it; return how many."""
+        if self._held is not None:
+            return self.sink(left.collect(engine="in-memory"))
         with temporary_beside(self.final) as again, self._blaming():
-            rows = left if self._held is None else left.collect(engine="in-memory")
-            held, count = self._written(again, rows)
+            count = self._streamed(left, again)
             again.replace(self.temporary)
-        self._held = held
         return count
 
     def relabel(self, source: Path, labels: pl.DataFrame) -> int:
@@ -92,14 +95,10 @@ class PendingParquet:
             relabel(source, self.temporary, labels, write_parquet)
             return count_rows(self.temporary)
 
-    def _written(self, path: Path, rows: pl.LazyFrame | pl.DataFrame) -> tuple[pl.DataFrame | None, int]:
+    def _streamed(self, rows: pl.LazyFrame, path: Path) -> int:
         with self._blaming():
-            if isinstance(rows, pl.LazyFrame):
-                write_parquet(rows, path, statistics=self._statistics)
-                return None, count_rows(path)
-            write_parquet(rows.lazy(), path, statistics=self._statistics, engine="in-memory")
-        # what may not come back from the file as it is here is read from the file, as it would be later
-        return rows if all(kind.base_type() in _FAITHFUL for kind in rows.dtypes) else None, rows.height
+            write_parquet(rows, path, statistics=self._statistics)
+            return count_rows(path)
 
     @contextmanager
     def _blaming(self) -> Iterator[None]:
@@ -122,16 +121,29 @@ class PendingParquet:
         """What the layer above reads once this is published: the rows where they are held, else the file."""
         return self.final if self._held is None else self._held
 
+    @property
+    def is_held(self) -> bool:
+        """Whether its rows are in memory, so that it can be published when its block has ended, too."""
+        return self._held is not None
+
     def publish(self, batch_id: str, rows: int) -> LayerFile:
-        """Sync, rename and sync the folder; return what the ledger wants to know of the file.
+        """Write what is held, sync, rename and sync the folder; return what the ledger wants to know of the file.
 
         Raises RetryLaterError; the file is then not, or not surely, published, and a redo replaces it.
         """
+        if self._held is None:
+            return self._published(self.temporary, batch_id, rows)
+        with temporary_beside(self.final) as temporary:
+            with self._blaming():
+                write_parquet(self._held.lazy(), temporary, statistics=self._statistics, engine="in-memory")
+            return self._published(temporary, batch_id, rows)
+
+    def _published(self, temporary: Path, batch_id: str, rows: int) -> LayerFile:
         with machine_faults(self.final):
-            facts = replace(layer_file(self.temporary, batch_id, rows), name=self.final.name)
+            facts = replace(layer_file(temporary, batch_id, rows), name=self.final.name)
             if self._mode is not None:
-                self.temporary.chmod(self._mode & self.temporary.stat().st_mode)
-            publish(self.temporary, self.final)
+                temporary.chmod(self._mode & temporary.stat().st_mode)
+            publish(temporary, self.final)
         return facts
 
 

@@ -4,7 +4,8 @@ Called by scheduling/tasks.py. Publishes files; touches neither ledger nor linea
 writes lineage.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -33,7 +34,7 @@ from daemon.pipeline.gold import GoldLayer
 from daemon.pipeline.learning import learn
 from daemon.pipeline.models import GoldModel
 from daemon.pipeline.records import Attempt, dropped_sources, layer_source, shown, transition
-from daemon.pipeline.results import LayerResult, Place
+from daemon.pipeline.results import Beside, LayerResult, Place, Publishing
 from daemon.pipeline.silver import SilverLayer
 from daemon.pipeline.staged import Known, StagedLayer
 from daemon.pipeline.transforms import load_transforms
@@ -46,26 +47,54 @@ _HELD_BYTES = 4_000_000
 """Rows and bytes of a layer file up to which it is read into memory and stays there for the hops above."""
 
 
-def climb(plan: Climb, clock: Clock) -> tuple[PromotionOutcome, ...]:
+def climb(plan: Climb, clock: Clock, beside: Beside) -> tuple[PromotionOutcome, ...]:
     """Carry a batch up, hop by hop, as far as the plan goes and all goes well; returns an outcome for each hop done.
 
+    The file of a hop is published `beside` the work on the next one, whose own comes after it; on return all are durable.
     Raises ContractError, RejectDataError, RetryLaterError for the first hop. What hinders a later one only ends the climb:
     that hop is due then, meets it again by itself, and is answered as any other.
     """
-    hop = _Promotion(plan.task, clock)
+    hop = _Promotion(plan.task, clock, beside=beside if plan.above else None)
     hop.prepare()
-    outcomes = [hop.run()]
-    for above in plan.above:
-        task = following(plan, hop.task, outcomes[-1], above)
-        if task is None:
-            break
-        hop = _Promotion(task, clock, hop.content)
+    if not plan.above:
+        return (hop.run(),)
+    hops = [hop]
+    try:
+        outcomes = [hop.run()]
+        for above in plan.above:
+            task = following(plan, hop.task, outcomes[-1], above)
+            if task is None:
+                break
+            hop = _Promotion(task, clock, hop, beside)
+            hops.append(hop)
+            try:
+                hop.prepare()
+                outcomes.append(hop.run())
+            except (Exception, PanicException):  # noqa: BLE001 - whatever it is, the hop's own attempt answers it
+                break
+    finally:  # nothing is published any more when somebody hears of the end
+        for hop in hops:
+            with suppress(Exception, PanicException):
+                hop.published()
+    return _durable(hops, outcomes)
+
+
+def _durable(
+    hops: Sequence["_Promotion"], outcomes: Sequence[PromotionOutcome]
+) -> tuple[PromotionOutcome, ...]:
+    """The outcomes of a climb, up to the first whose file could not be published. Raises what hindered the first."""
+    durable: list[PromotionOutcome] = []
+    source: LayerFile | None = None
+    for hop, outcome in zip(hops, outcomes, strict=False):
         try:
-            hop.prepare()
-            outcomes.append(hop.run())
-        except (Exception, PanicException):  # noqa: BLE001 - whatever it is, the hop's own attempt answers it
+            file = hop.published()
+        except (Exception, PanicException):
+            if not durable:
+                raise
             break
-    return tuple(outcomes)
+        durable.append(outcome.durable(file, source))
+        source = file
+    return tuple(durable)
 
 
 def promote(task: PromotionTask, clock: Clock) -> PromotionOutcome:
@@ -84,14 +113,23 @@ def refresh_model(task: ModelTask, clock: Clock) -> BatchOutcome:
 class _Promotion:
     """The task, and what every step of it needs.
 
-    `below` is what its batch's source file holds, from memory or from the file itself; `content` what the hop made of it.
+    `below` is the hop before it in a climb; `content` what the hop made: rows in memory, or the file itself; `published`
+    waits for its file, if there is one, to be so.
     """
 
-    def __init__(self, task: PromotionTask, clock: Clock, below: Source | None = None) -> None:
+    def __init__(
+        self,
+        task: PromotionTask,
+        clock: Clock,
+        below: "_Promotion | None" = None,
+        beside: Beside | None = None,
+    ) -> None:
         self.task = task
         self._clock = clock
         self._below = below
+        self._beside = beside
         self.content: Source | None = None
+        self.published: Callable[[], LayerFile | None] = lambda: None
         self._layout = Layout(task.root)
         self._started = clock()
 
@@ -202,6 +240,18 @@ class _Promotion:
             outcomes.append(self._outcome(item, place, result, (layer_source(place, item.source),), applied))
         return PromotionOutcome(tuple(outcomes), generation=generation)
 
+    def _publish(self, publish: Publishing) -> Publishing:
+        """Begin to publish the file, once the one of the hop below is published."""
+
+        def after() -> LayerFile:
+            if self._below is not None:
+                self._below.published()
+            return publish()
+
+        assert self._beside is not None  # noqa: S101 - the hop of a climb
+        self.published = self._beside(after)
+        return self.published
+
     def _place(self, item: PromotionItem, generation: int | None = None) -> Place:
         task = self.task
         number = generation or task.generation
@@ -215,12 +265,13 @@ class _Promotion:
             item.planned_at,
             name,
             hold=item.source is None or _is_small(item.source),
+            beside=None if self._beside is None else self._publish,
         )
 
     def _rows(self, source: LayerFile) -> Source:
         """The rows of the layer below; few ones are read once, however often they are looked at."""
-        if self._below is not None:
-            return self._below
+        if self._below is not None and self._below.content is not None:
+            return self._below.content
         task = self.task
         folder = self._layout.generation(task.target.below, task.key, task.source_generation)
         if source.merged:

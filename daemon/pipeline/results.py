@@ -1,6 +1,6 @@
 """What a layer is told and what it answers: the place of a batch in a layer, and the counts of one promotion."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -12,12 +12,17 @@ from daemon.catalog.promotion import LayerFile, TableKey
 from daemon.catalog.transition import Layer
 from daemon.lake.layout import Layout
 
+Publishing = Callable[[], LayerFile]
+"""Publishes a file, or waits until it is published; returns what is known of it then."""
+Beside = Callable[[Publishing], Publishing]
+"""Begins to publish a file, after those before it; returns how to wait for it."""
+
 
 @dataclass(frozen=True)
 class Place:
     """Where one batch goes: the file `name` in a generation of a layer, stamped with `planned_at` as `_ingested_at`.
 
-    `hold`: its rows are few, and are held in memory for the layer above.
+    `hold`: its rows are few, and are held in memory for the layer above. `beside`: its file is published that way.
     """
 
     layout: Layout
@@ -28,6 +33,7 @@ class Place:
     planned_at: datetime
     name: str
     hold: bool = False
+    beside: Beside | None = None
 
     @cached_property
     def path(self) -> Path:

@@ -47,11 +47,17 @@ def data_errors(place: Place) -> Iterator[None]:
 
 
 def publish(pending: PendingParquet, place: Place, rows: int) -> LayerFile | None:
-    """Publish a finished file; one without rows is not published, and what an earlier attempt left is removed."""
+    """Publish a finished file; one without rows is not published, and what an earlier attempt left is removed.
+
+    Rows that are held may be published beside the work on the next hop: what is not known of their file before is empty.
+    """
     if rows == 0:
         remove_tree(place.path)
         return None
-    return pending.publish(place.batch_id, rows)
+    if place.beside is None:
+        return pending.publish(place.batch_id, rows)
+    wait = place.beside(lambda: pending.publish(place.batch_id, rows))
+    return LayerFile(place.batch_id, pending.final.name, rows, 0, "") if pending.is_held else wait()
 
 
 def set_records_aside(place: Place, records: pl.LazyFrame) -> Mapping[tuple[str, str], int]:

@@ -8,6 +8,8 @@ Called through `workers.WorkerPool`.
 import ctypes
 import os
 import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from daemon.catalog.compaction import RepackOutcome, RepackTask
 from daemon.catalog.promotion import BatchOutcome, Climb, ModelTask, PromotionOutcome
@@ -15,6 +17,11 @@ from daemon.catalog.rebuild import RestageTask
 from daemon.scheduling.clock import utc_now
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_SWITCH = 0.0005
+"""Seconds until a thread that waits for the interpreter is given it: the one that publishes wants it for a moment between
+two waits for the disk."""
+_publishing = ThreadPoolExecutor(1, "publishing")
+"""Publishes a climb's files, one after the other: encoding and the disk leave the interpreter to the next hop."""
 
 
 def start_worker(parent: int) -> None:
@@ -23,6 +30,7 @@ def start_worker(parent: int) -> None:
     if os.getppid() != parent:  # the parent died before the line above
         os.kill(os.getpid(), signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.setswitchinterval(_SWITCH)
     import daemon.pipeline.promote  # noqa: F401, PLC0415 - polars stays out of the parent
 
 
@@ -34,7 +42,7 @@ def climb(task: Climb) -> tuple[PromotionOutcome, ...]:
     """Carry a batch up. Raises what `daemon.pipeline.promote.climb` raises."""
     from daemon.pipeline.promote import climb as run  # noqa: PLC0415 - polars stays out of the parent
 
-    return run(task, utc_now)
+    return run(task, utc_now, lambda publish: _publishing.submit(publish).result)
 
 
 def restage(task: RestageTask) -> BatchOutcome:

@@ -1,7 +1,9 @@
 """Climbs: several hops in one call of a worker, each committed by itself; of one that fails nothing is left."""
 
 import errno
+import hashlib
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -11,6 +13,7 @@ from structlog.testing import capture_logs
 
 from daemon.catalog.promotion import TableKey
 from daemon.catalog.transition import Layer
+from daemon.lake import durable, parquet
 from daemon.lake.layout import Layout
 from daemon.lake.tables import read_table
 from daemon.scheduling.recovery import recover
@@ -88,6 +91,44 @@ def test_a_climb_writes_what_hops_one_by_one_would(tmp_path: Path, contract: str
     for one, other in zip(climbed, hopped, strict=True):
         assert one.equals(other)
         assert one.schema == other.schema
+
+
+def test_the_records_of_a_climb_tell_the_files_as_they_were_published(refinery: Refinery) -> None:
+    refinery.claim(KEY, a=TEXT)
+    refinery.promoter.step(KEY, Layer.STAGED)
+    found = {}
+    for layer in HOPS:
+        (path,) = refinery.layout.layer_link(layer, KEY).glob("*.parquet")
+        found[layer] = (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    kept = {layer: refinery.ledger.promotions.published(KEY, layer)[0] for layer in HOPS}
+    assert {layer: (file.size, file.sha256) for layer, file in kept.items()} == found
+    sources = {log.target_layer: log.source_files[0] for log in refinery.ledger.outcomes.newest(10)}
+    for below, above in pairwise(HOPS):
+        assert (sources[above].bytes, sources[above].sha256) == found[below]
+
+
+@pytest.mark.parametrize("full", HOPS)
+def test_a_climb_ends_below_the_file_that_a_full_disk_refuses_and_nothing_above_it_is_published(
+    refinery: Refinery, monkeypatch: pytest.MonkeyPatch, full: Layer
+) -> None:
+    tried = []
+
+    def refusing(temporary: Path, final: Path) -> None:
+        tried.append(next(layer for layer in HOPS if f"/{layer}/" in str(final)))
+        if tried[-1] is full:
+            raise OSError(errno.ENOSPC, "no space left on device")
+        durable.publish(temporary, final)
+
+    refinery.claim(KEY, a=TEXT)
+    below = HOPS[: HOPS.index(full)]
+    with monkeypatch.context() as patched:
+        patched.setattr(parquet, "publish", refusing)
+        assert refinery.promoter.step(KEY, Layer.STAGED).published == below
+    assert tried == [*below, full]
+    assert tuple(published(refinery)) == tuple(committed(refinery)) == below
+    refinery.backoff.release("machine")
+    refinery.climb(KEY)
+    assert tuple(published(refinery)) == HOPS
 
 
 def test_a_batch_does_not_overtake_one_that_waits_above(refinery: Refinery) -> None:
