@@ -102,7 +102,7 @@ def test_the_records_of_a_climb_tell_the_files_as_they_were_published(refinery: 
         found[layer] = (path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
     kept = {layer: refinery.ledger.promotions.published(KEY, layer)[0] for layer in HOPS}
     assert {layer: (file.size, file.sha256) for layer, file in kept.items()} == found
-    sources = {log.target_layer: log.source_files[0] for log in refinery.ledger.outcomes.newest(10)}
+    sources = {Layer(log.target_layer): log.source_files[0] for log in refinery.ledger.outcomes.newest(10)}
     for below, above in pairwise(HOPS):
         assert (sources[above].bytes, sources[above].sha256) == found[below]
 
