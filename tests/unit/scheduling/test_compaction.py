@@ -250,6 +250,12 @@ def sized(*sizes: int) -> list[LayerFile]:
 def test_neighbours_of_like_size_are_merged(sizes: tuple[int, ...], merged: list[tuple[int, ...]]) -> None:
     found = runs(sized(*sizes), ["a"] * len(sizes), LIMITS)
     assert [tuple(file.size for file in run) for run in found] == merged
+    assert LIMITS.some_may_be_worth_it(sizes) or not merged
+
+
+def test_no_worker_is_asked_where_no_files_are_of_like_size() -> None:
+    assert not LIMITS.some_may_be_worth_it([100, 10, 10, 300])
+    assert not LIMITS.some_may_be_worth_it([])
 
 
 def test_a_row_is_written_anew_a_few_times_however_many_files_arrive() -> None:
