@@ -154,6 +154,9 @@ class WorkerPool:
         return self._pool
 
     def _new_pool(self) -> ProcessPool:
+        # glibc gives each thread a heap of its own, up to 16 on two cores, and each keeps what a task freed. Polars has an
+        # allocator of its own; for what is left, such as compressors of Parquet, one will do. Read as a process starts.
+        os.environ.setdefault("MALLOC_ARENA_MAX", "1")
         return ProcessPool(
             max_workers=self.count,
             initializer=start_worker,
