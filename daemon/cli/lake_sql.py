@@ -33,6 +33,8 @@ _MENTION = re.compile(
 _COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _READING_WORDS = frozenset({"select", "from", "with", "pivot", "unpivot"})
 _FETCH = 10_000
+_LOOK = 0.05
+"""Seconds until it is seen that Ctrl-C was pressed."""
 _T = TypeVar("_T")
 
 
@@ -130,9 +132,12 @@ def interruptible(connection: duckdb.DuckDBPyConnection, work: Callable[[], _T])
 
     with ThreadPoolExecutor(1) as thread:
         try:
-            return thread.submit(do).result()
+            done = thread.submit(do)
+            while not ended.wait(_LOOK):  # Polars' hook of SIGINT lets a wait without an end go on
+                pass
+            return done.result()
         except KeyboardInterrupt:
-            while not ended.wait(0.05):  # again and again: what has not begun yet is not interrupted
+            while not ended.wait(_LOOK):  # again and again: what has not begun yet is not interrupted
                 connection.interrupt()
             raise
 
