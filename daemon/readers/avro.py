@@ -1,6 +1,8 @@
 """Avro files: every codec, every type; nested values, and fields of several types, as JSON text. Used by columnar.py."""
 
+import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -39,7 +41,7 @@ _VALUE = "value"
 
 def read_avro(path: Path) -> pl.LazyFrame:
     """All records. Raises EOFError where the file is cut short, and whatever fastavro raises on bad ones."""
-    with path.open("rb") as file:
+    with _Bounded(path) as file:
         try:
             records, fields = _opened(file)
             schema = pl.Schema({name: _dtype(kind) for name, kind in fields.items()})
@@ -49,6 +51,17 @@ def read_avro(path: Path) -> pl.LazyFrame:
                 raise
             raise EOFError from error
     return pl.concat(frames).lazy() if frames else pl.LazyFrame()
+
+
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more than it holds: for a length that is damaged, memory would be made first."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None else min(size, self._size))
 
 
 def _opened(file: IO[bytes]) -> tuple[Iterator[Mapping[str, Any]], dict[str, Any]]:

@@ -110,6 +110,17 @@ def test_an_encrypted_parquet_file_is_refused_as_such(read: Read) -> None:
     assert read({"in.parquet": b"PARE" + bytes(60) + b"PARE"}).refusal.kind == "encrypted"
 
 
+def test_avro_whose_length_is_damaged_is_cut_short_and_no_want_of_memory(read: Read) -> None:
+    target = io.BytesIO()
+    schema = {"type": "record", "name": "row", "fields": [{"name": "id", "type": "long"}]}
+    fastavro.writer(target, schema, [{"id": 1}, {"id": 2}])
+    content = target.getvalue()
+    head = content.index(content[-16:]) + 16  # the marker that ends the head ends every block
+    exabyte = b"\x80\x80\x80\x80\x80\x80\x80\x80\x20"
+    refusal = read({"in.avro": content[: head + 1] + exabyte + content[head + 2 :]}).refusal
+    assert refusal.kind == "incomplete"
+
+
 @pytest.mark.parametrize("codec", ["null", "deflate", "bzip2", "xz", "snappy", "zstandard"])
 def test_avro_of_every_codec_and_type_is_read(read: Read, codec: str) -> None:
     fields = {
