@@ -10,7 +10,7 @@ from daemon.audit.findings import Problem, Report
 from daemon.audit.proof import Attempted, prove, repair
 from daemon.catalog.ledger.inventory import LedgerInventory
 from daemon.catalog.ledger.lock import RootLock, lock_holder
-from daemon.catalog.ledger.store import is_read_only
+from daemon.catalog.ledger.opening import is_read_only
 from daemon.cli.output import (
     count,
     on_terminal,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from daemon.catalog.ledger.store import ledger_version
+from daemon.catalog.ledger.opening import ledger_version
 from daemon.cli.output import print_json, print_line
 from daemon.lake.layout import Layout
 

@@ -67,8 +67,6 @@ class Workshop(House):
                 if not moments.dead:
                     raise
             store._commit = commit  # type: ignore[method-assign]
-        if store._connection.in_transaction:
-            store._connection.execute("ROLLBACK")  # as a death does
         self.stop()
         self.start()
 

@@ -1,12 +1,8 @@
-"""The ledger's SQLite file: opening, migrating, one writer, transactions.
+"""The ledger's one connection: transactions, questions, and what is said of a disk that refuses. Opened by opening.py.
 
-The only module that imports sqlite3.
-
-WAL with `synchronous=FULL`: what a transaction committed survives a power cut (design/facts: NORMAL lost
-every row). Used by the other modules of this package through `Store`.
+Used by the other modules of this package through `Store`; the two are the only ones that import sqlite3.
 """
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,15 +10,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from daemon.catalog.ledger.opening import look_at_every_page, open_for_reading, open_for_writing
 from daemon.catalog.ledger.schema import MIGRATIONS
-from daemon.errors import HaltError, RetryLaterError
+from daemon.errors import RetryLaterError
 
 Row = sqlite3.Row
-
-
-_LOOKED_AT = 64_000_000
-"""Bytes of a ledger whose pages are all looked at before it is used (0.1 s); a larger one is looked at beside the work."""
-_AT_ONCE = 1 << 20
 
 
 class IllegalChangeError(Exception):
@@ -41,55 +33,21 @@ class Store:
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the ledger for writing, made new where there is none, migrated where it is older.
+        """Open the ledger for writing, for whoever holds the root's lock; it is made or migrated where need be.
 
-        Raises HaltError for a ledger that is damaged or newer than this program; it is never replaced by an
-        empty one.
+        Raises HaltError for a ledger that is damaged or newer than this program.
         """
-        try:
-            _write_log_anew(path)
-            connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            connection.row_factory = Row
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA busy_timeout=5000")
-            is_checked = _check(connection, path)
-            _migrate(connection, path)
-            _sync(path.parent)
-        except (sqlite3.OperationalError, OSError) as error:
-            raise HaltError(
-                f"{path}: the ledger cannot be opened: {error}. Check the disk and permissions."
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise HaltError(_damaged(path, str(error))) from error
+        connection, is_checked = open_for_writing(path)
         return cls(connection, path, is_checked=is_checked)
 
     @classmethod
     def read_only(cls, path: Path) -> Self:
-        """Open the ledger beside a running daemon, for reading.
-
-        Raises HaltError where there is none or it is unusable.
-        """
-        connection, version = _open_for_reading(path)
-        _refuse_newer(version, path)
-        return cls(connection, path, is_checked=False)
+        """Open the ledger beside a running daemon, for reading. Raises HaltError where there is none or it is unusable."""
+        return cls(open_for_reading(path), path, is_checked=False)
 
     def check(self) -> None:
-        """Look at every page, on a connection of its own: whoever writes meanwhile is not held up.
-
-        Raises HaltError when the ledger is damaged; RetryLaterError when the disk refuses.
-        """
-        try:
-            with closing(
-                sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
-            ) as connection:
-                found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        except sqlite3.OperationalError as error:
-            raise RetryLaterError(f"{self._path}: the ledger could not be read: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise HaltError(_damaged(self._path, str(error))) from error
-        if found != "ok":
-            raise HaltError(_damaged(self._path, found))
+        """Look at every page. Raises HaltError when the ledger is damaged; RetryLaterError when the disk refuses."""
+        look_at_every_page(self._path)
 
     def settle(self) -> None:
         """Be sure of what was committed and what was not. Raises RetryLaterError as long as the disk refuses."""
@@ -113,13 +71,8 @@ class Store:
         with self._lock:
             try:
                 self._settle()
-                self._connection.execute("BEGIN IMMEDIATE")
-                try:
+                with self._begun():
                     yield self
-                except BaseException:
-                    self._connection.execute("ROLLBACK")
-                    raise
-                self._commit()
             except sqlite3.IntegrityError as error:
                 raise IllegalChangeError(str(error)) from error
             except sqlite3.DatabaseError as error:
@@ -149,22 +102,31 @@ class Store:
         self.check()
         raise RetryLaterError(f"the ledger could not be {what} just now: {error}") from error
 
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
+        """A transaction, and no trace of it where it fails."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._commit()
+        except BaseException:
+            if self._connection.in_transaction:  # a disk that fails may have ended it
+                self._connection.execute("ROLLBACK")
+            raise
+
     def _commit(self) -> None:
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             # All of it may stand in the write-ahead log when its sync fails, and be read from there after a death.
             self._is_in_doubt |= error.sqlite_errorname.startswith("SQLITE_IOERR")
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             raise
 
     def _settle(self) -> None:
         """Write over what a commit left whose sync failed: until then nobody is told that it never happened."""
         if self._is_in_doubt:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")  # as it is
-            self._commit()
+            with self._begun():
+                self._connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")  # as it is
             self._is_in_doubt = False
 
     def execute(self, sql: str, values: Sequence[Any] = ()) -> int:
@@ -209,109 +171,3 @@ class Store:
             except sqlite3.DatabaseError as error:
                 self._blame(error, "read")
             return found
-
-
-def ledger_version(path: Path) -> int:
-    """The version of a ledger, also of one that is newer than this program. Raises HaltError where it cannot be read."""
-    connection, version = _open_for_reading(path)
-    with closing(connection):
-        return version
-
-
-def _open_for_reading(path: Path) -> tuple[sqlite3.Connection, int]:
-    """A connection, and the version of the ledger there. Raises HaltError."""
-    if not path.exists():
-        raise HaltError(_not_yet(path))
-    try:
-        # Where nobody can write, SQLite cannot either, which wants a file beside a ledger that may change.
-        may = "immutable=1" if is_read_only(path) else "mode=ro"
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{may}", uri=True, check_same_thread=False)
-        connection.row_factory = Row
-        connection.execute("PRAGMA busy_timeout=5000")
-        version = _version(connection)
-        if version == 0:  # empty: a daemon is just making it, or was kept from it
-            raise HaltError(_not_yet(path))
-    except sqlite3.OperationalError as error:
-        raise HaltError(
-            f"{path}: the ledger cannot be read by this user: {error}. Ask as the daemon's user, or one who may write "
-            f"to {path.parent} (SQLite keeps a file beside it)."
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise HaltError(_damaged(path, str(error))) from error
-    return connection, version
-
-
-def is_read_only(path: Path) -> bool:
-    """Whether a ledger lies on a file system that nobody writes to, and was closed before: a backup, a snapshot."""
-    wal = path.with_name(f"{path.name}-wal")
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY) and not (wal.exists() and wal.stat().st_size)
-
-
-def _not_yet(path: Path) -> str:
-    return f"{path}: there is no ledger here yet; `medalliond run` or `drain` makes one."
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
-
-
-def _check(connection: sqlite3.Connection, path: Path) -> bool:
-    """Look at every page where that is soon done; returns whether it was. Raises HaltError."""
-    if path.stat().st_size > _LOOKED_AT:
-        return False
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise HaltError(_damaged(path, found))
-    return True
-
-
-def _refuse_newer(version: int, path: Path) -> None:
-    if version > len(MIGRATIONS):
-        raise HaltError(
-            f"{path}: the ledger has version {version}, this medalliond knows up to {len(MIGRATIONS)}. "
-            "Install the newer medalliond again; it is not touched."
-        )
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    version = _version(connection)
-    _refuse_newer(version, path)
-    if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        raise HaltError(_damaged(path, "it holds tables that are not medalliond's"))
-    for number, script in enumerate(MIGRATIONS[version:], start=version + 1):
-        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
-
-
-def _write_log_anew(path: Path) -> None:
-    """Make what a death left in the write-ahead log durable, byte by byte as it is: whoever reads it notices nothing.
-
-    Its last sync may have failed. To sync it once more would succeed, and say nothing of pages that the kernel gave up.
-    """
-    log = path.with_name(f"{path.name}-wal")
-    if not log.exists() or not log.stat().st_size:
-        return
-    with log.open("r+b") as file:
-        while part := file.read(_AT_ONCE):
-            file.seek(-len(part), os.SEEK_CUR)
-            file.write(part)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make the ledger's name durable; at every start, since the one that made it may have failed to.
-
-    Lake, which owns directory syncs, stands above this floor.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _damaged(path: Path, found: str) -> str:
-    return (
-        f"{path}: the ledger is damaged ({found}). Nothing was changed. Restore it from a backup, or move it away together "
-        "with data/ and drop the files of data/archive/ into landing/ again."
-    )

@@ -260,7 +260,7 @@ def test_a_large_damaged_ledger_is_found_out_beside_the_work(
     path.write_bytes(content)
     with pytest.raises(HaltError, match="the ledger is damaged"):
         Ledger.open(path)
-    monkeypatch.setattr("daemon.catalog.ledger.store._LOOKED_AT", 0)
+    monkeypatch.setattr("daemon.catalog.ledger.opening._LOOKED_AT", 0)
     ledger = Ledger.open(path)
     assert not ledger.is_checked
     with pytest.raises(HaltError, match=r"(?s)the ledger is damaged .* Restore it from a backup"):
