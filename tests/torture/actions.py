@@ -9,30 +9,25 @@ import os
 import re
 import shutil
 import tempfile
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TextIO
 from unittest import mock
 
-import structlog
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import precondition, rule
 
 from torture.campaign import Plan, Report
 from torture.house import TABLE, House, KilledError, Moments
+from torture.stories import Story, tell
 from torture.world import column
 
 NAMES = ("a.csv", "b.csv", "c.csv")
 
 
-class Story(RuleBasedStateMachine):
+class UserStory(Story):
     """One story, in a folder of its own."""
-
-    report: Report
-    work: Path
 
     def __init__(self) -> None:
         super().__init__()
@@ -216,36 +211,9 @@ class Story(RuleBasedStateMachine):
         assert not doubled, f"doubled: {doubled}"
 
 
-def unheard(*_: object) -> NoReturn:
-    """The log of a story: nobody reads it."""
-    raise structlog.DropEvent
-
-
 def play(plan: Plan, report: Report, stories: int) -> None:
     """Tell so many stories, or the broken build's until one goes wrong."""
     from daemon.landing.claims import Claims
 
-    story = type("Story", (Story,), {"report": report, "work": plan.work})
-    forgetful = mock.patch.object(Claims, "recover", return_value=[])
-    quiet = structlog.get_config()
-    structlog.configure(processors=[unheard])
-    try:
-        if plan.breakage is not None:
-            forgetful.start()
-        run_state_machine_as_test(
-            seed(plan.seed)(story),
-            settings=settings(
-                max_examples=stories,
-                stateful_step_count=12,
-                deadline=None,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-                phases=[Phase.generate],  # to find the shortest story takes minutes
-            ),
-        )
-    except Exception as error:  # noqa: BLE001 - whatever went wrong in a story is a finding
-        report.findings.append("a story: " + "".join(traceback.format_exception(error))[-1500:])
-    finally:
-        mock.patch.stopall()
-        structlog.configure(**quiet)
-    report.figures["stories"] = f"{stories:,}"
+    broken = mock.patch.object(Claims, "recover", return_value=[])
+    tell(UserStory, plan, report, stories=stories, acts=12, broken=broken)

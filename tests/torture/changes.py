@@ -9,7 +9,6 @@ proves the root. Told by Hypothesis to the daemon's own parts in one process.
 
 import shutil
 import tempfile
-import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,14 +18,12 @@ from typing import Any
 from unittest import mock
 
 import polars as pl
-import structlog
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 
-from torture.actions import unheard
 from torture.campaign import Campaign, Plan, Report
 from torture.house import Moments
+from torture.stories import Story, tell
 from torture.workshop import Workshop
 
 _AMOUNTS = st.sampled_from(("10", "20", "30", "500", "700", "x"))
@@ -62,11 +59,8 @@ class Terms:
         return "\n".join([*bronze, *(["silver:"] if silver else []), *silver, *gold, ""])
 
 
-class Story(RuleBasedStateMachine):
+class ChangeStory(Story):
     """One story, in a folder of its own."""
-
-    report: Report
-    work: Path
 
     def __init__(self) -> None:
         super().__init__()
@@ -259,29 +253,8 @@ def run(plan: Plan) -> Report:
     from daemon.catalog.ledger.rebuilds import RebuildLedger
 
     report = Report()
-    story = type("Story", (Story,), {"report": report, "work": plan.work})
-    quiet = structlog.get_config()
-    structlog.configure(processors=[unheard])
-    forgetful = mock.patch.object(RebuildLedger, "is_known", return_value=False)
-    try:
-        if plan.breakage is not None:
-            forgetful.start()
-        run_state_machine_as_test(
-            seed(plan.seed)(story),
-            settings=settings(
-                max_examples=plan.n,
-                stateful_step_count=25,
-                deadline=None,
-                database=None,
-                suppress_health_check=list(HealthCheck),
-                phases=[Phase.generate],  # to find the shortest story takes minutes
-            ),
-        )
-    except Exception as error:  # noqa: BLE001 - whatever went wrong in a story is a finding
-        report.findings.append("a story: " + "".join(traceback.format_exception(error))[-2500:])
-    finally:
-        mock.patch.stopall()
-        structlog.configure(**quiet)
+    broken = mock.patch.object(RebuildLedger, "is_known", return_value=False)
+    tell(ChangeStory, plan, report, stories=plan.n, acts=25, broken=broken)
     return report
 
 
