@@ -25,6 +25,8 @@ _CONVINCING = 0.6
 _LITTLE_EVIDENCE = 8
 _MUCH_EVIDENCE = 100
 _LONGEST_ACCENTED_RUN = 2
+_FREQUENT_DAMAGE = b"\xff"
+"""No page has an everyday letter or sign there."""
 
 
 def best_code_page(evidence: bytes) -> str:
@@ -33,6 +35,8 @@ def best_code_page(evidence: bytes) -> str:
     `utf-8` when none convinces: then those lines are damaged, not written otherwise.
     """
     high = len(evidence) - sum(map(evidence.count, map(bytes, zip(range(128)))))
+    if 2 * evidence.count(_FREQUENT_DAMAGE) > high:
+        return "utf-8"
     scores = {
         encoding: prior + _western(evidence.decode(encoding, "replace"))
         for encoding, prior in _SINGLE.items()

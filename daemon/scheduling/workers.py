@@ -107,10 +107,14 @@ class WorkerPool:
                     f"this needs more memory than a worker may have ({self._memory.limit / 1e9:.1f} GB); the worker was "
                     "ended. Send it in smaller parts, or raise worker_memory in the daemon's settings"
                 ) from error
-            raise WorkerDiedError(f"the worker process died (exit code {error.exitcode})") from error
+            raise WorkerDiedError(
+                f"the worker process died (exit code {error.exitcode}). What ends a worker each time is damaged in a way "
+                "that its reader does not survive: have it written anew"
+            ) from error
         except TimeoutError as error:
             raise WorkerTimedOutError(
-                f"the worker took longer than {self._time_limit:g} s and was ended"
+                f"the worker took longer than {self._time_limit:g} s and was ended. Send it in smaller parts, or raise "
+                "worker_timeout in the daemon's settings"
             ) from error
         finally:
             with self._lock:

@@ -23,7 +23,10 @@ GROUP = 20
 
 @dataclass(frozen=True)
 class Task:
-    """Groups `first` to `last` (left out) of a kind. `whole`: instead, one seed cut off at every length."""
+    """Groups `first` to `last` (left out) of a kind. `whole`: instead, one seed cut off at every length.
+
+    `only`: of the copies in each group, the one in this place.
+    """
 
     kind: str
     seed: int
@@ -32,6 +35,7 @@ class Task:
     folder: Path
     found: tuple[Path, ...] = ()
     whole: bool = False
+    only: int | None = None
 
 
 @dataclass
@@ -48,8 +52,16 @@ class Tally:
     records: int = 0
     aside: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
+
+    def refuse(self, kind: str, reason: str) -> str | None:
+        """Count a file that was set aside; returns why a person would not understand the reason, or None."""
+        from torture.oracle import unreadable_reason
+
+        self.files += 1
+        self.refused += 1
+        self.kinds[kind] += 1
+        return unreadable_reason(reason)
 
     def add(self, other: "Tally") -> None:
         """Take in what another task gave."""
@@ -63,7 +75,6 @@ class Tally:
         self.records += other.records
         self.aside += other.aside
         self.kinds += other.kinds
-        self.reasons += other.reasons
         self.findings += other.findings
 
 
@@ -108,7 +119,11 @@ class _Group:
             if within:
                 self._seed = replace(self._seed, kind="within", vouched=False)
         distinct = dict.fromkeys(copy for copy in copies if copy and copy != content)
-        self.copies = {f"{place:03}{self._seed.suffix}": copy for place, copy in enumerate(distinct)}
+        self.copies = {
+            f"{place:03}{self._seed.suffix}": copy
+            for place, copy in enumerate(distinct)
+            if task.only in (None, place)
+        }
 
     def run(self) -> None:
         """Promote the copies, and judge."""
@@ -128,7 +143,6 @@ class _Group:
                 for name in names:
                     self._promote([name])
             else:
-                self._tally.files += 1
                 self._refused(names[0], error.kind, error.reason)
         except BaseException as error:  # noqa: BLE001 - nothing else may come out of a promotion
             if len(names) > 1:
@@ -179,10 +193,10 @@ class _Group:
             for record in pl.read_parquet(quarantine, glob=False).iter_rows(named=True):
                 aside[record["_source_file"].partition("!")[0]].append((record["_source_row"], record["raw"]))
         for name, outcome in zip(names, staged.files, strict=True):
-            self._tally.files += 1
             if outcome.fate == "set_aside":
                 self._refused(name, outcome.kind or "", (outcome.reason or "").removeprefix(f"{name}: "))
                 continue
+            self._tally.files += 1
             read = Read(rows[name], aside[name], staged.notes.get(name, ""))
             if outcome.rows != len(read.rows) + len(read.aside):
                 self._find(
@@ -198,11 +212,7 @@ class _Group:
                     self._find(name, f"{fault} (notes: {read.notes})")
 
     def _refused(self, name: str, kind: str, reason: str) -> None:
-        from torture.oracle import unreadable_reason
-
-        self._tally.refused += 1
-        self._tally.kinds[kind] += 1
-        trouble = unreadable_reason(reason)
+        trouble = self._tally.refuse(kind, reason)
         if trouble:
             self._find(name, f"nobody understands its reason ({trouble}): {reason}")
 

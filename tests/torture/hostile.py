@@ -21,6 +21,7 @@ _SHARES |= dict.fromkeys(("zip", "gz", "bz2", "xz", "zst"), 1)
 _GROUPS_A_TASK = 5
 _FUZZ_MEMORY = 2_000_000_000
 _FUZZ_SECONDS = 120.0
+_LOST = ("worker_died", "timed_out", "too_much_memory")
 
 
 def run(plan: Plan) -> Report:
@@ -51,8 +52,15 @@ def _tasks(plan: Plan, folder: Path) -> Iterator[Task]:
             yield replace(task, first=first, last=min(first + _GROUPS_A_TASK, groups))
 
 
+def _parts(task: Task) -> Iterator[Task]:
+    if task.last - task.first > 1:
+        yield from (replace(task, first=group, last=group + 1) for group in range(task.first, task.last))
+    else:
+        yield from (replace(task, only=place) for place in range(GROUP))
+
+
 def _fuzz(plan: Plan, report: Report) -> None:
-    from daemon.scheduling.workers import WorkerPool
+    from daemon.scheduling.workers import WorkerLostError, WorkerPool
 
     folder = plan.work / "fuzz"
     folder.mkdir()
@@ -64,17 +72,28 @@ def _fuzz(plan: Plan, report: Report) -> None:
     def work(task: Task) -> Tally:
         try:
             return pool.call(fuzz, task)
-        except Exception as error:  # noqa: BLE001 - a worker that was lost is a finding; which file did it is looked for
+        except WorkerLostError as error:
             return _narrowed(task, error)
 
-    def _narrowed(task: Task, error: Exception) -> Tally:
-        if task.whole or task.last - task.first == 1:
-            where = f"{task.kind} group {task.first} of seed {task.seed}"
-            return Tally(planned=GROUP, findings=[f"{where}: {type(error).__name__}: {error}"])
-        parts = Tally()
-        for first in range(task.first, task.last):
-            parts.add(work(replace(task, first=first, last=first + 1)))
-        return parts
+    def _narrowed(task: Task, error: WorkerLostError) -> Tally:
+        """Which file cost the worker is looked for; one that costs a second is set aside, as the daemon does."""
+        if task.only is None:
+            found = Tally()
+            for part in _parts(task):
+                came = work(part)
+                found.add(came)
+                if task.whole and not came.planned:
+                    break
+            return found
+        try:
+            return pool.call(fuzz, task)
+        except WorkerLostError:
+            tally = Tally(planned=1)
+            trouble = tally.refuse(error.kind, str(error))
+            if trouble:
+                where = f"{task.kind} group {task.first} of seed {task.seed}, {task.only:03}"
+                tally.findings.append(f"{where}: nobody understands its reason ({trouble}): {error}")
+            return tally
 
     with ThreadPoolExecutor(pool.count) as threads:
         for part in threads.map(work, _tasks(plan, folder)):
@@ -89,6 +108,10 @@ def _fuzz(plan: Plan, report: Report) -> None:
     report.findings += tally.findings
     report.figures["damaged files"] = f"{tally.files:,} ({tally.files / seconds:.0f}/s)"
     report.figures["refused"] = f"{tally.refused:,}"
+    lost = {kind: tally.kinds[kind] for kind in _LOST if tally.kinds[kind]}
+    report.figures["refused as they cost two workers"] = (
+        ", ".join(f"{n} {kind}" for kind, n in lost.items()) or "0"
+    )
     report.figures["read with records set aside"] = f"{tally.with_damage:,}"
     report.figures["records taken amiss, and told so"] = f"{tally.told:,}"
     report.figures["records set aside"] = f"{tally.aside:,}"

@@ -115,7 +115,7 @@ def _tokens(damaged: bytes, read: Read) -> Iterator[str]:
 def _values(seed: Seed, damaged: bytes, read: Read) -> Iterator[str]:
     lines = [line for line in _LINE.split(damaged.removeprefix(b"\xef\xbb\xbf")) if line.strip()]
     header_stands = lines[:1] == [_written(seed, seed.table.header)]
-    untouched, others = _untouched(seed, lines)
+    untouched, others = _untouched(seed, damaged, lines)
     literal = _as_python_reads(seed, damaged)
     left = Counter(untouched)
     strange: list[tuple[str, ...]] = []
@@ -156,16 +156,22 @@ def _written(seed: Seed, row: Sequence[str]) -> bytes:
     return text.getvalue().encode()
 
 
-def _untouched(seed: Seed, lines: Sequence[bytes]) -> tuple[dict[tuple[str, ...], int], int]:
-    """The rows whose lines stand as they were, and how often; and how many lines are of none of them."""
+def _untouched(seed: Seed, damaged: bytes, lines: Sequence[bytes]) -> tuple[dict[tuple[str, ...], int], int]:
+    """The rows whose lines stand as they were, and how often; and how many lines are of none of them.
+
+    A row of several lines is touched as well when the breaks between them have become others.
+    """
     found = {}
     left = len(lines)
     places: dict[bytes, list[int]] = {}
     for place, line in enumerate(lines):
         places.setdefault(line, []).append(place)
     for row in seed.table.rows:
-        own = [line for line in _LINE.split(_written(seed, row)) if line.strip()]
+        written = _written(seed, row)
+        own = [line for line in _LINE.split(written) if line.strip()]
         at = [place for place in places.get(own[0], ()) if list(lines[place : place + len(own)]) == own]
+        if len(own) > 1:
+            at = at[: damaged.count(written)]
         if at:
             found[row] = len(at)
             left -= len(own) * len(at)

@@ -51,6 +51,13 @@ def test_the_contract_names_the_encoding(read: Read) -> None:
     assert read("a,b\n1,é\n".encode("cp850"), encoding="cp850").rows == [("1", "é")]
 
 
+def test_quotes_that_became_other_bytes_do_not_make_a_utf8_file_another_encoding(read: Read) -> None:
+    damaged = "".join(f'{number},"cedar","x"\n' for number in range(4, 40)).encode().replace(b'"', b"\xff")
+    outcome = read(_TABLE.encode() + damaged)
+    assert outcome.rows == [("1", "José", "déjà vu"), ("2", "Zoë", "naïve café"), ("3", "Åse", "smörgås")]
+    assert len(outcome.damaged) == 36
+
+
 def test_one_damaged_line_does_not_make_a_utf8_file_another_encoding(read: Read) -> None:
     outcome = read(_TABLE.encode() + b"4,\xff\xfe\xff,x\n")
     assert len(outcome.rows) == 3
