@@ -28,9 +28,10 @@ _NUL_PATTERNS = (
 """Of each four bytes, those that are NUL in many characters and those that are in nearly none."""
 _MANY_NULS = 0.05
 _FEW_NULS = 0.005
-_ENOUGH_SOUND_LINES = 10_000
-_FOREIGN_PER_SOUND_LINE = 5
-"""A line that is UTF-8 beyond ASCII is hardly ever so by chance: so many that are not may stand beside it as damage."""
+_ENOUGH_SOUND = 10_000
+_FOREIGN_PER_SOUND = 5
+"""A line that is UTF-8 beyond ASCII is hardly ever so by chance, the less the more characters that takes: for each of them
+so many lines that are not may stand beside it as damage."""
 _EVIDENCE_BYTES = 1 << 16
 
 
@@ -101,13 +102,12 @@ def code_page(path: Path) -> str:
         file.seek(0)
         for line in _lines_above_ascii(file):
             try:
-                line.decode()
-                sound += 1
+                sound += sum(not character.isascii() for character in line.decode())
             except UnicodeDecodeError:
                 foreign.append(line)
                 size += len(line)
-            if size > _EVIDENCE_BYTES or sound > _ENOUGH_SOUND_LINES:
+            if size > _EVIDENCE_BYTES or sound > _ENOUGH_SOUND:
                 break
-    if _FOREIGN_PER_SOUND_LINE * sound >= len(foreign):
+    if _FOREIGN_PER_SOUND * sound >= len(foreign):
         return "utf-8"
     return best_code_page(b"".join(foreign))
