@@ -22,6 +22,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -116,7 +117,6 @@ def _values(seed: Seed, damaged: bytes, read: Read) -> Iterator[str]:
     lines = [line for line in _LINE.split(damaged.removeprefix(b"\xef\xbb\xbf")) if line.strip()]
     header_stands = lines[:1] == [_written(seed, seed.table.header)]
     untouched, others = _untouched(seed, damaged, lines)
-    literal = _as_python_reads(seed, damaged)
     left = Counter(untouched)
     strange: list[tuple[str, ...]] = []
     for row in read.rows:
@@ -132,7 +132,7 @@ def _values(seed: Seed, damaged: bytes, read: Read) -> Iterator[str]:
     for record, missing in left.items():
         for _ in range(missing - aside[record[0]]):
             guilty = [came for came in strange if record[0] in "\0".join(came)]
-            if not any(came in literal for came in guilty):
+            if not any(came in _as_python_reads(seed, damaged) for came in guilty):
                 yield f"{told}silently wrong: the untouched record {list(record)} came as {guilty}"
     if len(strange) > others:
         yield f"{told}{len(strange)} rows in gold that are none of the seed, from {others} touched lines: {strange[:3]}"
@@ -179,11 +179,10 @@ def _untouched(seed: Seed, damaged: bytes, lines: Sequence[bytes]) -> tuple[dict
 
 
 def _as_python_reads(seed: Seed, damaged: bytes) -> set[tuple[str, ...]]:
-    text = damaged.decode("utf-8-sig", "replace")
+    """The record that begins with each line, where Python's parser finds one; begun anew, as damage above may stop it."""
+    lines = list(io.StringIO(damaged.decode("utf-8-sig", "replace"), newline=""))
     rows = set()
-    try:
-        for row in csv.reader(io.StringIO(text, newline=""), delimiter=seed.delimiter, strict=True):
-            rows.add(tuple(row))
-    except csv.Error:
-        pass
+    for place in range(len(lines)):
+        with suppress(csv.Error, StopIteration):
+            rows.add(tuple(next(csv.reader(lines[place:], delimiter=seed.delimiter, strict=True))))
     return rows
