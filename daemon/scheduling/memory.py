@@ -80,6 +80,16 @@ def memory_held(pid: int) -> int:
     return (int(resident) - int(shared)) * _PAGE
 
 
+def memory_left() -> int:
+    """The bytes that the machine could still give (`MemAvailable`); 0 where the kernel does not tell."""
+    with suppress(OSError):
+        for line in _told("/proc/meminfo").splitlines():
+            name, _, value = line.partition(b":")
+            if name == b"MemAvailable":
+                return int(value.split()[0]) * 1024
+    return 0
+
+
 def _children() -> set[int]:
     """The processes that this one has started, whichever thread did."""
     found: set[int] = set()

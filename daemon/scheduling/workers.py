@@ -15,7 +15,7 @@ from pebble import ProcessExpired, ProcessFuture, ProcessPool
 
 from daemon.errors import RetryLaterError
 from daemon.events import Event
-from daemon.scheduling.memory import MemoryWatch
+from daemon.scheduling.memory import MemoryWatch, memory_left
 from daemon.scheduling.tasks import start_worker, warm_up
 
 _HEARTBEAT = 1.0
@@ -49,7 +49,7 @@ class WorkerTimedOutError(WorkerLostError):
 
 
 class WorkerTooLargeError(WorkerLostError):
-    """A worker held more memory than it may and was ended."""
+    """A worker held more memory than it may and was ended, or asked at once for more than there can be."""
 
     kind = "too_much_memory"
     event = Event.WORKER_TOO_LARGE
@@ -86,7 +86,8 @@ class WorkerPool:
     def call(self, function: Callable[[T], R], task: T) -> R:
         """Run `function(task)` in a worker and wait for it.
 
-        Raises WorkerLostError, StoppingError, RetryLaterError when the pool broke, or whatever `function` raised.
+        Raises WorkerLostError, StoppingError, RetryLaterError when the pool broke, or whatever `function` raised; but a
+        MemoryError only where the machine is short of memory: else the task asked for more than it may have.
         """
         pool, future = self._schedule(function, task)
         try:
@@ -100,26 +101,36 @@ class WorkerPool:
         except BrokenExecutor as error:
             raise RetryLaterError(_BROKEN) from error
         except ProcessExpired as error:
-            if self._stopping:
-                raise StoppingError from error
-            if self._memory.has_ended(error.pid):
-                raise WorkerTooLargeError(
-                    f"this needs more memory than a worker may have ({self._memory.limit / 1e9:.1f} GB); the worker was "
-                    "ended. Send it in smaller parts, or raise worker_memory in the daemon's settings"
-                ) from error
-            raise WorkerDiedError(
-                f"the worker process died (exit code {error.exitcode}). What ends a worker each time is damaged in a way "
-                "that its reader does not survive: have it written anew"
-            ) from error
+            raise self._ended(error) from error
         except TimeoutError as error:
             raise WorkerTimedOutError(
                 f"the worker took longer than {self._time_limit:g} s and was ended. Send it in smaller parts, or raise "
                 "worker_timeout in the daemon's settings"
             ) from error
+        except MemoryError as error:
+            if memory_left() < self._memory.limit:
+                raise  # the machine has none to give
+            raise self._too_large() from error
         finally:
             with self._lock:
                 self._queued.discard(future)
         return result
+
+    def _ended(self, error: ProcessExpired) -> Exception:
+        if self._stopping:
+            return StoppingError()
+        if self._memory.has_ended(error.pid):
+            return self._too_large()
+        return WorkerDiedError(
+            f"the worker process died (exit code {error.exitcode}). What ends a worker each time is damaged in a way that "
+            "its reader does not survive: have it written anew"
+        )
+
+    def _too_large(self) -> WorkerTooLargeError:
+        return WorkerTooLargeError(
+            f"this needs more memory than a worker may have ({self._memory.limit / 1e9:.1f} GB); the worker was ended. "
+            "Send it in smaller parts, or raise worker_memory in the daemon's settings"
+        )
 
     def heal(self) -> bool:
         """Replace the pool if it broke; returns whether there is one that takes tasks."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from daemon_process import wait_for
 from pebble import ProcessFuture
-from worker_tasks import die, double, fill, map_and_read, nap, start_bare
+from worker_tasks import ask_for, die, double, fill, map_and_read, nap, start_bare
 
 from daemon.errors import RetryLaterError
 from daemon.scheduling import workers as module
@@ -66,6 +66,19 @@ def test_a_task_past_its_memory_limit_is_ended_and_the_reason_names_the_setting(
     with pytest.raises(WorkerTooLargeError, match=r"0\.3 GB.*worker_memory"):
         pool.call(fill, 4 * 10**9)
     assert pool.call(fill, 10**8) == 10**8
+
+
+def test_a_task_that_asks_at_once_for_more_than_there_is_is_too_large(pool: WorkerPool) -> None:
+    with pytest.raises(WorkerTooLargeError, match="worker_memory"):
+        pool.call(ask_for, 2**60)
+
+
+def test_want_of_memory_on_a_machine_that_is_short_of_it_is_the_machines_fault(
+    pool: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "memory_left", lambda: LIMIT - 1)
+    with pytest.raises(MemoryError):
+        pool.call(ask_for, 2**60)
 
 
 def test_one_task_past_its_limit_costs_no_other_its_worker(pool: WorkerPool) -> None:
