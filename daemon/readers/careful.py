@@ -155,7 +155,7 @@ class _Pass:
         """Whether this record is the header again, or a header after a blank line or an empty record."""
         if len(self._layout.columns) < 2 or not self._any_whole:  # noqa: PLR2004 - one column repeats itself
             return False
-        if self._layout.header and tuple(record.fields) == self._layout.header:
+        if self._layout.header and tuple(record.unmarked) == self._layout.header:
             return True
         if self._held and self._layout.repeats_names(record.fields):
             return True

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-_BOM = "\ufeff"
+BOM = "\ufeff"
 _LEAST_LINES = 4
 _MOST_SAMPLE = 1 << 26
 
@@ -78,7 +78,7 @@ def sample_lines(path: Path, most_lines: int, most_bytes: int) -> tuple[list[Lin
 
 def _line(line: str, number: int, offset: int) -> Line:
     bare = line[:-2] if line.endswith("\r\n") else line[:-1] if line[-1] in "\r\n" else line
-    return Line(bare.removeprefix(_BOM) if number == 1 else bare, line[len(bare) :], number, offset)
+    return Line(bare.removeprefix(BOM) if number == 1 else bare, line[len(bare) :], number, offset)
 
 
 def size_in(text: str, encoding: str) -> int:

@@ -121,7 +121,7 @@ class _Table:
             names = islice(filter(None, map(str.strip, record.fields)), 2)
             if len(record.fields) != self._width or len(list(names)) < min(2, self._width):
                 continue
-            if without_repeats and rows and record.fields == rows[0].fields:
+            if without_repeats and rows and record.unmarked == rows[0].fields:
                 continue
             ends = len(rows) >= _BODY_TO_TELL and record.line > rows[-1].last_line + 1
             if ends or len(rows) >= _MOST_HEADER_ROWS + _JUDGED_RECORDS:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from daemon.readers.dialect import Dialect, Flaw
-from daemon.readers.lines import Line, Lines
+from daemon.readers.lines import BOM, Line, Lines
 
 _MOST_LINES = 1_000
 LONGEST = 1 << 22
@@ -27,6 +27,11 @@ class Record(NamedTuple):
     line: int
     offset: int
     last_line: int
+
+    @property
+    def unmarked(self) -> list[str]:
+        """The fields without a byte order mark before them, which stands where a file was put behind another one."""
+        return [self.fields[0].removeprefix(BOM), *self.fields[1:]] if self.fields else []
 
 
 def split_records(lines: Lines, dialect: Dialect, comment: str = "") -> Iterator[Record]:

@@ -5,6 +5,7 @@ scan with many others. It is exact for the grammar of RFC 4180 or it refuses: a 
 a lone CR, a NUL or an unbalanced quote is trouble, and goes to the careful reader.
 """
 
+import codecs
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int) -> Structure:
     chunks = _whole_records(path, quote, skip)
     skipped = next(chunks)
     found.trouble = bare_return(skipped)
-    header = skipped.rstrip(b"\r\n").rpartition(b"\n")[2]
+    header = skipped.rstrip(b"\r\n").rpartition(b"\n")[2].removeprefix(codecs.BOM_UTF8)
     for chunk in chunks:
         outside = _outside_quotes(chunk, delimiter, quote) if quote and quote in chunk else chunk
         if outside is None:
@@ -68,7 +69,7 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int) -> Structure:
         found.trouble = found.trouble or _trouble(chunk, outside, delimiter)
         if not _is_utf8(chunk):
             found.trouble = "bytes that are not UTF-8"
-        elif delimiter and has_line(chunk, header):
+        elif delimiter and (has_line(chunk, header) or has_line(chunk, codecs.BOM_UTF8 + header)):
             found.trouble = "the header comes again"
         elif delimiter and has_line(outside, delimiter * header.count(delimiter)):
             found.trouble = "an empty record, below which another table may begin"

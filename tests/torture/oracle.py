@@ -139,9 +139,10 @@ def _values(seed: Seed, damaged: bytes, read: Read) -> Iterator[str]:
 
 
 def _in_order(seed: Seed, row: Row) -> tuple[str, ...]:
-    """The values of a row in the order of the seed's columns, other columns last."""
+    """The values of a row in the order of the seed's columns, other columns last, those with numbers for names in order."""
     known = [row.values[name] for name in seed.table.header if name in row.values]
-    return (*known, *(value for name, value in row.values.items() if name not in seed.table.header))
+    others = sorted(row.values.keys() - {*seed.table.header}, key=lambda name: (len(name), name))
+    return (*known, *(row.values[name] for name in others))
 
 
 def _is(record: tuple[str, ...], came: tuple[str, ...], in_order: bool) -> bool:  # noqa: FBT001 - a comparison

@@ -1,5 +1,7 @@
 """Damaged records are set aside with their place and reason; their neighbours are read."""
 
+import codecs
+
 import pytest
 from readers_support import Read
 
@@ -86,8 +88,13 @@ def test_a_second_table_is_set_aside_and_called_so(read: Read) -> None:
     assert len(outcome.damaged) == 13
 
 
-def test_a_header_that_comes_again_begins_another_table(read: Read) -> None:
-    outcome = read(b"a,b\n1,2\n5,6\na,b\n3,4\n")
+@pytest.mark.parametrize("careful", [False, True])
+@pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("begins", [b"", codecs.BOM_UTF8])
+def test_a_header_that_comes_again_begins_another_table(
+    read: Read, begins: bytes, mark: bytes, *, careful: bool
+) -> None:
+    outcome = read(begins + b"a,b\n1,2\n5,6\n" + mark + b"a,b\n3,4\n", careful=careful)
     assert outcome.rows == [("1", "2"), ("5", "6")]
     assert [record.kind for record in outcome.damaged] == ["other_table", "other_table"]
 
