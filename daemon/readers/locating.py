@@ -47,6 +47,11 @@ def _lines_before(path: Path, beginning: str) -> int:
     raise UnknownLayoutError("no_such_table", f"no line begins with {beginning!r} (reader.begins_at)")
 
 
+def _lines_above(records: Sequence[Record]) -> str:
+    lines = sum(record.last_line - record.line + 1 for record in records)
+    return f"{lines} {'line' if lines == 1 else 'lines'} before the table"
+
+
 def locate_table(reading: SampleReading, options: ReaderOptions) -> Layout:
     """Where the table stands among the records of `reading`. Raises UnknownLayoutError when it cannot be told."""
     return _Table(reading, options).layout()
@@ -96,7 +101,7 @@ class _Table:
             most_damaged=self._options.most_damaged,
             remark=next((mark for mark in REMARKS if any(raw.startswith(mark) for raw in starts)), ""),
             before=tuple(dropwhile(self._is_note, above)),  # below a record nothing is a title any more
-            notes=(self._evidence, *((f"{top} lines before the table",) if top else ())),
+            notes=(self._evidence, *((_lines_above(above),) if above else ())),
         )
 
     @property

@@ -131,7 +131,7 @@ def test_a_damaged_record_never_changes_another(
     assert damaged.byte_offset == len(b"".join(lines[:place]))
 
 
-_TOLD = ("warning", "lines before the table")
+_TOLD = ("warning", "before the table")
 _LINE_DAMAGE: dict[str, Callable[[str, str], str]] = {
     "a field more": lambda line, mark: line + mark + "more",
     "a field less": lambda line, mark: line.rpartition(mark)[0],

@@ -31,7 +31,7 @@ from torture.seeds import Seed
 TOKEN = re.compile(r"K[0-9A-F]{10}")
 _WHOLE_TOKEN = re.compile(rb"(?<![\x80-\xff])K[0-9A-F]{10}")
 """A token as the damaged bytes hold it; in some code pages a byte beyond ASCII takes the next one with it."""
-_ABOVE = re.compile(r"(\d+) lines before the table")
+_ABOVE = re.compile(r"(\d+) lines? before the table")
 TOLD = "told: "
 """How a fault begins that the file's notes tell of: a record taken for the header, a warning."""
 _LINE = re.compile(rb"\r\n|\n|\r")
