@@ -8,6 +8,7 @@ and no others. Used by query.py and quarantine.py.
 
 import io
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -68,7 +69,10 @@ def ask(layout: Layout, sql: str) -> Iterator[Answer]:
     """
     try:
         _refuse_writes(sql)
-        with open_views(layout, _views(layout, sql)) as connection:
+        with (
+            tempfile.TemporaryDirectory(prefix="medalliond-query-") as folder,
+            open_views(layout, _views(layout, sql), Path(folder, "spill")) as connection,
+        ):
             yield _answer(connection, sql)
     except duckdb.CatalogException as error:
         raise WrongRequestError(_missing(layout, sql, error)) from error

@@ -5,7 +5,6 @@ Used by gold models (pipeline) and by the command `query`.
 """
 
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -53,13 +52,15 @@ class LayerView(NamedTuple):
 
 
 @contextmanager
-def open_views(layout: Layout, views: Sequence[LayerView]) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_views(
+    layout: Layout, views: Sequence[LayerView], spill: Path
+) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection that knows `views` and can read no file outside data/, nor reach the network.
 
     DuckDB lets an allowed folder be written to as well: whoever takes SQL from people refuses all but reading it.
-    What does not fit into memory goes to a folder that is removed at the end. Raises duckdb.Error.
+    What does not fit into memory goes to the folder `spill`, which DuckDB makes and removes. Raises duckdb.Error.
     """
-    with tempfile.TemporaryDirectory(prefix="medalliond-sql-") as spill, duckdb.connect() as connection:
+    with duckdb.connect() as connection:
         connection.execute("SET autoinstall_known_extensions = false; SET autoload_known_extensions = false")
         connection.execute("SET python_enable_replacements = false; SET TimeZone = 'UTC'")
         connection.execute(f"SET temp_directory = {quoted(spill)}")

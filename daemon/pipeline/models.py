@@ -15,7 +15,7 @@ from polars.exceptions import PanicException, PolarsError
 from daemon.catalog.promotion import BatchOutcome, LayerFile, ModelInput, ModelTask
 from daemon.catalog.transition import Layer, LayerTransitionLog, SourceFile
 from daemon.errors import ContractError, RetryLaterError, gist, is_machine_fault
-from daemon.lake.durable import remove_tree
+from daemon.lake.durable import remove_tree, scratch_beside
 from daemon.lake.layout import Layout
 from daemon.lake.parquet import writing
 from daemon.lake.sql import LayerView, open_views
@@ -46,8 +46,8 @@ class GoldModel:
         return BatchOutcome(self._log(file, started, clock()), file)
 
     def _write(self, final: Path) -> LayerFile | None:
-        with writing(final) as pending:
-            rows = pending.sink(self._computed()) if self._has_rows_to_read() else 0
+        with writing(final) as pending, scratch_beside(final) as scratch:
+            rows = pending.sink(self._computed(scratch)) if self._has_rows_to_read() else 0
             if rows == 0:
                 remove_tree(final)
                 return None
@@ -61,24 +61,28 @@ class GoldModel:
         rules = self._task.contract.model
         return rules is None or rules.sql is None or all(entry.files for entry in self._task.inputs)
 
-    def _computed(self) -> pl.LazyFrame:
+    def _computed(self, scratch: Path) -> pl.LazyFrame:
         task = self._task
         rules = task.contract.model
         if rules is None:
             raise ContractError(f"{task.contract.origin}: this contract describes no model")
-        table = self._by_sql(rules.sql) if rules.sql is not None else self._by_function(rules.function or "")
+        table = (
+            self._by_sql(rules.sql, scratch)
+            if rules.sql is not None
+            else self._by_function(rules.function or "")
+        )
         own = table.select(pl.exclude(PROVENANCE))
         return add_provenance_columns(
             own, f"model:{task.key}", task.batch_id, Layer.GOLD, ingested_at=task.planned_at
         )
 
-    def _by_sql(self, sql: str) -> pl.LazyFrame:
+    def _by_sql(self, sql: str, spill: Path) -> pl.LazyFrame:
         views = [
             LayerView(entry.layer, entry.key, self._paths(entry))
             for entry in self._task.inputs
             if entry.files
         ]
-        with open_views(self._layout, views) as connection:
+        with open_views(self._layout, views, spill) as connection:
             return pl.DataFrame(connection.sql(sql)).lazy()
 
     def _by_function(self, name: str) -> pl.LazyFrame:
