@@ -16,7 +16,6 @@ from daemon.readers.structure import measure
 
 _PATH = "__path"
 _INDEX = "__index"
-_BEFORE = "__before"
 _COUNTED_BELOW = 4 << 20
 """Files below this many bytes have their lines counted beforehand and share a scan; a larger one has its own."""
 
@@ -85,8 +84,9 @@ def _late(source: Source, layout: Layout) -> LateProof | None:
 def _scan(group: _Group) -> pl.LazyFrame:
     layout = group.layout
     alone = len(group.sources) == 1
+    paths = [str(source.path) for source in group.sources]
     rows = pl.scan_csv(
-        [str(source.path) for source in group.sources],
+        paths,
         has_header=False,
         skip_lines=layout.skip,
         schema=dict.fromkeys(layout.columns, pl.String()),
@@ -97,18 +97,15 @@ def _scan(group: _Group) -> pl.LazyFrame:
         row_index_name=_INDEX,
         include_file_paths=None if alone else _PATH,
     )
-    index = pl.col(_INDEX).cast(pl.Int64)
+    number = pl.col(_INDEX).cast(pl.Int64) + 1
     if alone:
         return rows.select(
-            *layout.columns, pl.lit(group.sources[0].name).alias(SOURCE_FILE), (index + 1).alias(SOURCE_ROW)
+            *layout.columns, pl.lit(group.sources[0].name).alias(SOURCE_FILE), number.alias(SOURCE_ROW)
         )
-    records = pl.Series(_BEFORE, group.records, pl.Int64)
-    files = pl.LazyFrame(
-        {
-            _PATH: [str(source.path) for source in group.sources],
-            SOURCE_FILE: [source.name for source in group.sources],
-            _BEFORE: records.cum_sum() - records,
-        }
+    names = pl.lit(pl.Series([source.name for source in group.sources]))
+    records = pl.Series(group.records, dtype=pl.Int64)
+    place = pl.col(_PATH).cast(pl.Enum(paths)).to_physical()
+    before = pl.lit(records.cum_sum() - records).gather(place)
+    return rows.select(
+        *layout.columns, names.gather(place).alias(SOURCE_FILE), (number - before).alias(SOURCE_ROW)
     )
-    joined = rows.join(files, on=_PATH, how="left", maintain_order="left")
-    return joined.select(*layout.columns, SOURCE_FILE, (index - pl.col(_BEFORE) + 1).alias(SOURCE_ROW))

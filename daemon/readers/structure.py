@@ -69,7 +69,7 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int) -> Structure:
         found.trouble = found.trouble or _trouble(chunk, outside, delimiter)
         if not _is_utf8(chunk):
             found.trouble = "bytes that are not UTF-8"
-        elif delimiter and (has_line(chunk, header) or has_line(chunk, codecs.BOM_UTF8 + header)):
+        elif delimiter and _comes_again(chunk, header):
             found.trouble = "the header comes again"
         elif delimiter and has_line(outside, delimiter * header.count(delimiter)):
             found.trouble = "an empty record, below which another table may begin"
@@ -82,6 +82,11 @@ def measure(path: Path, delimiter: bytes, quote: bytes, skip: int) -> Structure:
         found.delimiters += outside.count(delimiter) if delimiter else 0
         found.lines += outside.count(b"\n") + (not outside.endswith(b"\n"))
     return found
+
+
+def _comes_again(chunk: bytes, header: bytes) -> bool:
+    """Whether the header is a line of `chunk`, behind a byte order mark where a file was put behind another one."""
+    return header in chunk and (has_line(chunk, header) or has_line(chunk, codecs.BOM_UTF8 + header))
 
 
 def has_line(chunk: bytes, line: bytes) -> bool:

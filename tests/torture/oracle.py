@@ -32,6 +32,7 @@ TOKEN = re.compile(r"K[0-9A-F]{10}")
 _WHOLE_TOKEN = re.compile(rb"(?<![\x80-\xff])K[0-9A-F]{10}")
 """A token as the damaged bytes hold it; in some code pages a byte beyond ASCII takes the next one with it."""
 _ABOVE = re.compile(r"(\d+) lines? before the table")
+_ENCODING = re.compile(r"encoding ([\w-]+)")
 TOLD = "told: "
 """How a fault begins that the file's notes tell of: a record taken for the header, a warning."""
 _LINE = re.compile(rb"\r\n|\n|\r")
@@ -132,7 +133,7 @@ def _values(seed: Seed, damaged: bytes, read: Read) -> Iterator[str]:
     for record, missing in left.items():
         for _ in range(missing - aside[record[0]]):
             guilty = [came for came in strange if record[0] in "\0".join(came)]
-            if not any(came in _as_python_reads(seed, damaged) for came in guilty):
+            if not any(came in _as_python_reads(seed, damaged, read.notes) for came in guilty):
                 yield f"{told}silently wrong: the untouched record {list(record)} came as {guilty}"
     if len(strange) > others:
         yield f"{told}{len(strange)} rows in gold that are none of the seed, from {others} touched lines: {strange[:3]}"
@@ -179,9 +180,11 @@ def _untouched(seed: Seed, damaged: bytes, lines: Sequence[bytes]) -> tuple[dict
     return found, left
 
 
-def _as_python_reads(seed: Seed, damaged: bytes) -> set[tuple[str, ...]]:
+def _as_python_reads(seed: Seed, damaged: bytes, notes: str) -> set[tuple[str, ...]]:
     """The record that begins with each line, where Python's parser finds one; begun anew, as damage above may stop it."""
-    lines = list(io.StringIO(damaged.decode("utf-8-sig", "replace"), newline=""))
+    encoding = _ENCODING.search(notes)
+    text = damaged.decode(encoding[1] if encoding else "utf-8-sig", "replace")
+    lines = list(io.StringIO(text, newline=""))
     rows = set()
     for place in range(len(lines)):
         with suppress(csv.Error, StopIteration):
