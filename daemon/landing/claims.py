@@ -95,7 +95,8 @@ class Claims:
     def give_back_forgotten(self) -> bool:
         """Put back into landing files of claims that were given up, if their names are free.
 
-        They came back with landing, which was not mounted when the claim ended, or was looked at as it went. Returns
+        They came back with landing, which was not mounted when the claim ended, or was looked at as it went; and so may
+        have done folders that were emptied as it went: those are removed. Only while no claim is being made. Returns
         whether any went back. Raises OSError and RetryLaterError.
         """
         root, found = self._root, False
@@ -105,8 +106,7 @@ class Claims:
                 if os.path.lexists(root + intent.claimed_path):
                     make_directories(Path(root + intent.landing_path).parent)
                     found |= _give_back(root + intent.claimed_path, root + intent.landing_path)
-            if given_up:
-                _remove_empty(folder)
+            _remove_empty(folder)
         return found
 
     def _intended(self, key: TableKey, files: Sequence[ReadyFile]) -> OpenClaim:

@@ -174,6 +174,15 @@ def test_what_was_claimed_when_landing_was_unmounted_is_given_back_once_it_is_th
     assert not claims.give_back_forgotten()
 
 
+def test_a_folder_that_was_emptied_as_landing_went_away_is_removed_once_it_is_back(
+    layout: Layout, claims: Claims, file: Path
+) -> None:
+    (batch_id,) = claims.claim({KEY: [ready(file)]}, NOW).values()
+    layout.claimed("emptied").mkdir()  # its files came to rest, and then it could not be removed
+    assert not claims.give_back_forgotten()
+    assert [path.name for path in (layout.landing / ".claimed").iterdir()] == [batch_id]
+
+
 def test_a_claimed_folder_whose_sync_failed_is_made_anew_before_a_sync_is_trusted(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, file: Path, ledger: Ledger, claims: Claims
 ) -> None:
@@ -266,13 +275,12 @@ def test_everything_that_was_given_up_goes_back_into_folders_that_are_made_anew(
         layout.claimed(batch).mkdir()
         for name in files:
             (layout.claimed(batch) / Path(name).name).write_text(name)
-    layout.claimed("nobody's").mkdir()
     (layout.landing / "orders/3.csv").write_text("its name is taken")
     assert claims.give_back_forgotten()
     for name in names["b"]:
         assert (layout.landing / name).read_text() == name
     assert [path.name for path in (layout.landing / ".claimed").rglob("*.csv")] == ["3.csv"]
-    assert {path.name for path in (layout.landing / ".claimed").iterdir()} == {"c", "nobody's"}
+    assert {path.name for path in (layout.landing / ".claimed").iterdir()} == {"c"}
     assert not claims.give_back_forgotten()
     (layout.landing / "orders/3.csv").unlink()
     assert claims.give_back_forgotten()
