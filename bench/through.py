@@ -46,7 +46,7 @@ def through_daemon(files: Mapping[str, Path], root: Path) -> dict[str, Outcome]:
         folder = root / "landing/bench" / table
         folder.mkdir(parents=True)
         shutil.copyfile(files[name], folder / files[name].name)
-    drain(root, receipts="false")
+    drain(root, receipts="false", incomplete_wait="0")
     with sqlite3.connect(root / "catalog/state.sqlite3") as connection:
         rows = connection.execute(
             "SELECT table_name, state, kind, reason FROM files WHERE domain = 'bench'"

@@ -42,7 +42,7 @@ Fail = Callable[[str, BaseException | str], None]
 """Told which part of the daemon met a bug or died, and how."""
 
 _SOON = 10.0
-"""A retry that is due within this many seconds is waited for by a drain; others are not."""
+"""A drain stays for a retry that waits less than so many seconds; for others it does not."""
 _CONTRACTS = 2.0
 """Seconds between two looks at the contracts and transforms."""
 _REQUESTS = 1.0
@@ -189,9 +189,11 @@ class Parts:
             log.warning(Event.PROMOTION_RETRIED, job="requests", kind="machine", error=str(error))
 
     def retries_soon(self) -> bool:
-        """Whether something that failed is tried again in a moment."""
-        seconds = self.backoff.seconds_to_next()
-        return seconds is not None and seconds < _SOON
+        """Whether something that failed is tried again before long; what has failed so often that it waits longer is not.
+
+        By the whole wait, not by what is left of it: of many that wait for long, one is always due in a moment.
+        """
+        return self.backoff.any_shorter_than(_SOON)
 
     def progress(self) -> WorkProgress:
         """How far the work is."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class _Wait:
     until: float
+    seconds: float
     reason: str
 
 
@@ -33,13 +34,13 @@ class Backoff:
         with self._lock:
             failures = self._failures[name] = self._failures.get(name, 0) + 1
             seconds: float = min(self._cap, self._base * 2.0 ** min(failures - 1, 60))
-            self._waits[name] = _Wait(self._clock() + seconds, reason)
+            self._waits[name] = _Wait(self._clock() + seconds, seconds, reason)
         return seconds
 
     def park(self, name: str, reason: str) -> float:
         """Let `name` wait the longest time: only a person can help, and `release` is called when one has."""
         with self._lock:
-            self._waits[name] = _Wait(self._clock() + self._cap, reason)
+            self._waits[name] = _Wait(self._clock() + self._cap, self._cap, reason)
         return self._cap
 
     def forget(self, name: str) -> None:
@@ -59,6 +60,12 @@ class Backoff:
         now = self._clock()
         with self._lock:
             return min((wait.until - now for wait in self._waits.values() if wait.until > now), default=None)
+
+    def any_shorter_than(self, seconds: float) -> bool:
+        """Whether anyone waits whose whole wait is shorter, however much of it is left."""
+        now = self._clock()
+        with self._lock:
+            return any(wait.until > now and wait.seconds < seconds for wait in self._waits.values())
 
     def release(self, reason: str) -> None:
         """End the waits with this reason: what they waited for has changed."""

@@ -116,7 +116,7 @@ class Chain:
                 f"{key} {target}" in waiting or promotions.due(key, target, waiting) is None
                 for key, target in promotions.due_hops()
             )
-            and not self._models.due(waiting)
+            and ("models" in waiting or not self._models.due(waiting))
             and all(f"{key} rest" in waiting for key in self._ledger.rest.tables())
             and not any(
                 f"{key} rebuild" not in waiting and self._rebuilder.is_due(key)

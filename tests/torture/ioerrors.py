@@ -114,7 +114,10 @@ def _refuse(lane: Lane, refusal: Refusal, plan: Plan) -> Refused:
     for _ in range(_TRIES):
         root = refusal.life.begin(lane.root)
         fault = Fault(Action.FAIL, refusal.number, times, refusal.error, refusal.kind)
-        status = lane.warm.run(root, ["drain"], setup=setup, fault=fault)
+        try:
+            status = lane.warm.run(root, ["drain"], setup=setup, fault=fault)
+        except TimeoutError as error:
+            return Refused(fired=True, status=-1, outcome=Outcome(hands=1, findings=[f"{refusal}: {error}"]))
         made = lane.warm.shim.calls()
         if any(call.met for call in made):
             break

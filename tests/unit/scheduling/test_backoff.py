@@ -45,6 +45,16 @@ def test_who_has_waited_long_enough_may_go_on(backoff: Backoff, clock: Clock) ->
     assert backoff.seconds_to_next() == 9.0
 
 
+def test_a_long_wait_is_none_the_shorter_for_being_nearly_over(backoff: Backoff, clock: Clock) -> None:
+    backoff.park("b", "contract")
+    clock.now += 9.5
+    assert not backoff.any_shorter_than(10.0)
+    backoff.hold("a", "machine")
+    assert backoff.any_shorter_than(10.0)
+    clock.now += 1.0
+    assert not backoff.any_shorter_than(10.0)
+
+
 def test_an_edit_releases_those_who_wait_for_it_and_nobody_else(backoff: Backoff) -> None:
     backoff.hold("a", "machine")
     backoff.park("b", "contract")

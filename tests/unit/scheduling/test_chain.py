@@ -220,6 +220,20 @@ def test_a_rebuild_that_the_machine_refuses_waits_and_does_not_keep_the_chain_bu
     assert desk.is_done()
 
 
+def test_models_that_the_machine_refuses_to_look_at_do_not_keep_the_chain_busy(desk: Desk) -> None:
+    desk.refinery.contract(TOTALS, MODEL)
+    desk.refinery.claim(KEY, a="1\n")
+    desk.run()
+    models = desk.refinery.models
+    models.step = refuses(models.step, RetryLaterError("disk full"))  # type: ignore[method-assign]
+    desk.jobs.ring("models")
+    desk.jobs.run()
+    assert desk.is_idle()
+    assert not desk.is_done()
+    desk.now = 1.0
+    assert not desk.is_idle()
+
+
 def test_models_are_looked_at_a_moment_after_what_they_may_read_has_changed(desk: Desk) -> None:
     desk.refinery.contract(TOTALS, MODEL)
     desk.refinery.claim(KEY, a="1\n")
