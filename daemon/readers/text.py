@@ -28,6 +28,9 @@ _NUL_PATTERNS = (
 """Of each four bytes, those that are NUL in many characters and those that are in nearly none."""
 _MANY_NULS = 0.05
 _FEW_NULS = 0.005
+_PRINTABLE = bytes(range(0x20, 0x7F)) + b"\t\n\r"
+_PLAIN = 0.9
+"""Text with some NULs of which more than so much is printable ASCII is damaged ASCII: read by twos it would be Chinese."""
 _ENOUGH_SOUND = 10_000
 _FOREIGN_PER_SOUND = 5
 """A line that is UTF-8 beyond ASCII is hardly ever so by chance, the less the more characters that takes: for each of them
@@ -53,6 +56,8 @@ def wide_encoding(head: bytes) -> str:
     if not size or b"\0" not in head or head.startswith(codecs.BOM_UTF8):
         return ""
     nuls = [head[place:size:4].count(0) * 4 / size for place in range(4)]
+    if sum(nuls) < 1 and len(head.translate(None, _PRINTABLE)) < (1 - _PLAIN) * size + head.count(0):
+        return ""
     for encoding, nul, text in _NUL_PATTERNS:
         if min(nuls[place] for place in nul) > _MANY_NULS and max(nuls[place] for place in text) < _FEW_NULS:
             return encoding

@@ -89,6 +89,20 @@ def test_line_ends_may_be_mixed(read: Read) -> None:
     assert read(b"a,b\r\n1,2\n3,4\r5,6\r\n").rows == [("1", "2"), ("3", "4"), ("5", "6")]
 
 
+@pytest.mark.parametrize(
+    "text", ["名前,年\n田中,3\n鈴木,4\n", "имя,день\nЮлия,3\nФилипп,4\n", "ชื่อ,ปี\nสมชาย,3\n"]
+)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_found_out_whatever_its_script(text: str, encoding: str) -> None:
+    assert wide_encoding(text.encode(encoding)) == encoding
+
+
+def test_text_with_some_nuls_in_it_is_not_read_by_twos(read: Read) -> None:
+    outcome = read(b"key;day\n" + b"K1;2016-09-02\nK\0;2016-09\0\n" * 2)
+    assert outcome.columns == ["key", "day"]
+    assert ("K1", "2016-09-02") in outcome.rows
+
+
 def test_a_nul_is_a_character_like_others(read: Read) -> None:
     assert read(b"a,b\n1,x\0y\n2,z\n").rows == [("1", "x\0y"), ("2", "z")]
 
