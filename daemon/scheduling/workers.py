@@ -128,8 +128,8 @@ class WorkerPool:
 
     def _too_large(self) -> WorkerTooLargeError:
         return WorkerTooLargeError(
-            f"this needs more memory than a worker may have ({self._memory.limit / 1e9:.1f} GB); the worker was ended. "
-            "Send it in smaller parts, or raise worker_memory in the daemon's settings"
+            f"this needs more memory than a worker may have ({self._memory.limit / 1e9:.1f} GB). Send it in smaller parts, "
+            "or raise worker_memory in the daemon's settings"
         )
 
     def heal(self) -> bool:
