@@ -68,10 +68,12 @@ def main() -> int:
         shutil.copytree(work / "source", one / "landing/orders", ignore=lambda _, names: sorted(names)[1:])
         root = work / "root"
         shutil.copytree(work / "source", root / "landing/orders")
-        time.sleep(1.5)  # let them settle: the wait is the sender's, not the work's
+        os.sync()  # what is on its way to the disk is the sender's work; so is the wait until files have settled
+        time.sleep(1.5)
         start, _ = drain(one)
         seconds, peaks = drain(root)
         ours = seconds - start
+        os.sync()
         bare = in_fresh_process("bench.small_files:bare_polars", str(work / "source"), str(work / "bare"))
         rows = pl.scan_parquet(root / "data/gold/main/orders/*.parquet").select(pl.len()).collect().item()
         rivals = compete(RIVALS, work / "source", work, FILES * ROWS) if "--rivals" in sys.argv else []
