@@ -115,4 +115,7 @@ def _list(struct: Struct, field: int) -> list[Any]:
 
 
 def _number(struct: Struct, field: int) -> int:
-    return struct[field][1] if field in struct else 0
+    number = struct[field][1] if field in struct else 0
+    if not isinstance(number, int):
+        raise ValueError("its footer holds something else where a number belongs; send it anew")  # noqa: TRY004 - the data's
+    return number

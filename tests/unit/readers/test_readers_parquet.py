@@ -10,17 +10,21 @@ from readers_support import Read
 
 from daemon.footers import MAGIC, Struct, footer_bytes, unparse
 
-_I32, _I64, _BINARY, _LIST, _STRUCT = 5, 6, 8, 9, 12
+_TRUE, _I32, _I64, _BINARY, _LIST, _STRUCT = 1, 5, 6, 8, 9, 12
 _INT96 = 3
 _JULIAN_1970 = 2_440_588
 
 
 def _parquet(
-    times: list[tuple[int, int]], *, rows: int | None = None, group_rows: int | None = None
+    times: list[tuple[int, int]],
+    *,
+    rows: int | None = None,
+    group_rows: int | None = None,
+    values: tuple[int, object] | None = None,
 ) -> bytes:
     """A Parquet file with the one column `at` of INT96, as Spark writes it: days since 1970 and nanoseconds of the day.
 
-    `rows` and `group_rows`: what the footer says of them, if that is not what they are.
+    `rows`, `group_rows`, `values`: what the footer says of them, if that is not what they are.
     """
     count = len(times)
     data = b"".join(pack("<qI", nanoseconds, days + _JULIAN_1970) for days, nanoseconds in times)
@@ -31,7 +35,7 @@ def _parquet(
         2: (_LIST, (_I32, [0])),
         3: (_LIST, (_BINARY, [b"at"])),
         4: (_I32, 0),
-        5: (_I64, count),
+        5: (_I64, count) if values is None else values,
         6: (_I64, len(page)),
         7: (_I64, len(page)),
         9: (_I64, len(MAGIC)),
@@ -87,9 +91,17 @@ def test_a_timestamp_that_no_type_can_hold_sets_its_file_aside(read: Read, days:
     "said", [{"rows": 0}, {"group_rows": 0}, {"rows": 0, "group_rows": 0}, {"rows": 3, "group_rows": 3}]
 )
 def test_a_file_whose_counts_contradict_each_other_is_set_aside(read: Read, said: dict[str, int]) -> None:
-    outcome = read({"odd.parquet": _parquet([(0, 0), (1, 0)], **said)})
+    counts = said.get("rows"), said.get("group_rows")
+    outcome = read({"odd.parquet": _parquet([(0, 0), (1, 0)], rows=counts[0], group_rows=counts[1])})
     assert outcome.delivery.refused[0].reason.startswith(
         "this Parquet file cannot be read: its footer tells of "
+    )
+
+
+def test_a_footer_with_something_else_for_a_number_is_told_so(read: Read) -> None:
+    outcome = read({"odd.parquet": _parquet([(0, 0)], values=(_TRUE, b""))})
+    assert outcome.delivery.refused[0].reason == (
+        "this Parquet file cannot be read: its footer holds something else where a number belongs; send it anew"
     )
 
 
