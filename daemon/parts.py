@@ -60,7 +60,10 @@ class WorkProgress:
 
 
 class Parts:
-    """The parts of a working daemon, each handed what it needs."""
+    """The parts of a working daemon, each handed what it needs.
+
+    `unanswered`: the machine refused the last look at what people ask for.
+    """
 
     def __init__(self, settings: Settings, layout: Layout, fail: Fail) -> None:
         self._settings = settings
@@ -68,6 +71,7 @@ class Parts:
         self._fail = fail
         self.contracts = ContractStore(layout.contracts)
         self._transforms = _signature(layout)
+        self.unanswered = False
         self.ledger = Ledger.open(layout.ledger)
         newest = self.ledger.promotions.newest_id()
         if newest:  # the wall clock may have been set back while no daemon ran
@@ -185,7 +189,9 @@ class Parts:
         """Carry out what people asked for; what the machine refuses is tried again at the next look."""
         try:
             self._desk.look()
+            self.unanswered = False
         except (OSError, RetryLaterError) as error:
+            self.unanswered = True
             log.warning(Event.PROMOTION_RETRIED, job="requests", kind="machine", error=str(error))
 
     def retries_soon(self) -> bool:

@@ -86,7 +86,8 @@ class Service:
             if takes:  # what was cut short went back, which a sweep alone finds
                 parts.intake.sweep()
                 self._watch_drain(parts, report)
-            status = 0 if parts.chain.is_done and parts.intake.is_idle else FAILING
+            is_done = parts.chain.is_done and parts.intake.is_idle and not parts.unanswered
+            status = 0 if is_done else FAILING
             self._stopping()
         return 1 if self._failure else status
 

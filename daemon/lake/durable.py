@@ -93,15 +93,17 @@ def temporary_name(final: Path, mark: str) -> Path:
 def temporary_beside(final: Path) -> Iterator[Path]:
     """Offer a name beside `final` to write to first, unlike that of any other call or process.
 
-    What is left under that name when the block ends, however it ends, is removed.
+    What is left under that name when the block ends, however it ends, is removed. Raises OSError where that is refused.
     """
     temporary = temporary_name(final, secrets.token_hex(8))
     try:
         yield temporary
-    finally:
-        # on a disk that fails, the block's own error is the one to tell; a leftover is removed at start
+    except BaseException:
+        # on a disk that fails, the block's own error is the one to tell; whoever answers it removes what is left
         with contextlib.suppress(OSError):
             temporary.unlink()
+        raise
+    temporary.unlink(missing_ok=True)  # nobody would look for it again
 
 
 @contextlib.contextmanager

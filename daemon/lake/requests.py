@@ -19,7 +19,10 @@ def post(layout: Layout, request: Request) -> None:
 
 
 def waiting(layout: Layout) -> list[Request | Answer]:
-    """The requests without an answer, oldest first; one that cannot be read comes as the answer it deserves."""
+    """The requests without an answer, oldest first; one that nobody can read comes as the answer it deserves.
+
+    Raises OSError where the disk refuses: that is no answer to what was asked.
+    """
     if not layout.requests.is_dir():
         return []
     names = sorted(path.name for path in layout.requests.iterdir() if path.suffix == ".json")
@@ -60,7 +63,7 @@ def clear(layout: Layout, request_id: str) -> None:
 def _read(layout: Layout, name: str) -> Request | Answer:
     try:
         return Request.model_validate_json(_path(layout, name).read_bytes())
-    except (ValidationError, json.JSONDecodeError, OSError) as error:
+    except (ValidationError, json.JSONDecodeError, PermissionError) as error:
         return Answer(request_id=name, accepted=False, message=f"this request cannot be read: {error}")
 
 

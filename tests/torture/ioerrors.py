@@ -2,7 +2,7 @@
 
 import errno
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice, zip_longest
 from pathlib import PurePath
@@ -135,25 +135,34 @@ def _refuse(lane: Lane, refusal: Refusal, plan: Plan) -> Refused:
 def trusted_after_failure(calls: Iterable[Call]) -> Iterator[str]:
     """Syncs that failed, were tried again with nothing written anew, and succeeded: the kernel may have lost the pages.
 
-    A file is written anew by a write to it, a folder by a name that comes or goes in it.
+    A file is written anew by a write to it, a folder by a name that comes or goes in it. What was not written since a
+    sync that succeeded has nothing to lose.
     """
     doubtful: dict[int, str] = {}
+    clean: dict[int, str] = {}
     for call in calls:
         if call.kind is Calls.SYNC and call.met is Action.FAIL:
-            doubtful[call.inode] = call.path
-        elif call.kind is Calls.SYNC and call.inode in doubtful:
-            yield f"{call.path}: a sync that failed was tried again and trusted"
-            del doubtful[call.inode]
+            if call.inode not in clean:
+                doubtful[call.inode] = call.path
+        elif call.kind is Calls.SYNC:
+            if doubtful.pop(call.inode, None) is not None:
+                yield f"{call.path}: a sync that failed was tried again and trusted"
+            clean[call.inode] = call.path
         elif call.met is Action.NOTHING and call.kind is not Calls.READ:
-            folder = str(PurePath(call.path).parent)
-            changed = [
-                inode
-                for inode, path in doubtful.items()
-                if (inode == call.inode and call.kind in Calls.WRITE | Calls.REMOVE | Calls.TRUNCATE)
-                or (path == folder and call.kind not in Calls.WRITE | Calls.SYNC)
-            ]
-            for inode in changed:
-                del doubtful[inode]
+            for known in (doubtful, clean):
+                for inode in _changed(known, call):
+                    del known[inode]
+
+
+def _changed(known: Mapping[int, str], call: Call) -> list[int]:
+    """Which of the files and folders, known by inode and path, a call writes anew."""
+    folder = str(PurePath(call.path).parent).rstrip("/")
+    return [
+        inode
+        for inode, path in known.items()
+        if (inode == call.inode and call.kind in Calls.WRITE | Calls.REMOVE | Calls.TRUNCATE)
+        or (path == folder and call.kind not in Calls.WRITE | Calls.SYNC)
+    ]
 
 
 CAMPAIGN = Campaign(

@@ -32,7 +32,7 @@ def open_for_writing(path: Path) -> tuple[sqlite3.Connection, bool]:
         connection.execute("PRAGMA busy_timeout=5000")
         is_checked = _check(connection, path)
         _migrate(connection, path)
-        _sync(path.parent)
+        _sync(path)
     except (sqlite3.OperationalError, OSError) as error:
         raise HaltError(
             f"{path}: the ledger cannot be opened: {error}. Check the disk and permissions."
@@ -152,12 +152,16 @@ def _write_log_anew(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _sync(folder: Path) -> None:
-    """Make the ledger's name durable; at every start, since the one that made it may have failed to.
+def _sync(path: Path) -> None:
+    """Make the ledger's name durable, at every start: the one that made it may have failed to, and SQLite does not tell.
 
+    A name that comes and goes makes the folder anew: to sync it once more, after a sync that failed, would prove nothing.
     Lake, which owns directory syncs, stands above this floor.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    mark = path.with_name(f"{path.name}.tmp")
+    mark.touch()
+    mark.unlink()
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
     finally:

@@ -6,7 +6,7 @@ Used by the other modules of this package through `Store`; the two are the only 
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -58,8 +58,12 @@ class Store:
                 self._blame(error, "written")
 
     def close(self) -> None:
-        """Close the connection; the last one to close folds the WAL into the file."""
+        """Close the connection; the last one to close folds the WAL into the file, what is in doubt written over first."""
         with self._lock:
+            with suppress(
+                sqlite3.DatabaseError
+            ):  # where the disk refuses that as well, the next start writes it anew
+                self._settle()
             self._connection.close()
 
     @contextmanager

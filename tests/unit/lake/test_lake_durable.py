@@ -110,6 +110,19 @@ def test_two_writers_of_one_file_never_share_a_temporary_name(tmp_path: Path) ->
         assert one.name.startswith("a.parquet.")
 
 
+def test_a_temporary_file_that_cannot_be_removed_is_told_but_not_in_place_of_the_blocks_own_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(errno.EIO, f"refused, {missing_ok}")
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    with pytest.raises(OSError, match="refused"), durable.temporary_beside(tmp_path / "a") as temporary:
+        temporary.touch()
+    with pytest.raises(ValueError, match="its own"), durable.temporary_beside(tmp_path / "a"):
+        raise ValueError("its own")
+
+
 @pytest.mark.parametrize("name", ["x" * 255, "é" * 127, os.fsdecode(b"\xff" * 255)])
 def test_the_temporary_name_of_a_very_long_name_fits(tmp_path: Path, name: str) -> None:
     durable.write_bytes(tmp_path / name, b"1")

@@ -100,6 +100,22 @@ def test_what_a_commit_left_whose_sync_failed_is_written_over_before_anything_is
     assert _after_a_death(tmp_path, "once_told") == []
 
 
+@pytest.mark.parametrize("refuses_still", [False, True])
+def test_a_ledger_in_doubt_is_written_over_before_it_is_folded_into_its_file(
+    store: Store, tmp_path: Path, *, refuses_still: bool
+) -> None:
+    failing = _SyncFails(store._connection, b"", tmp_path / "elsewhere")
+    asked: list[str] = []
+    store._connection = failing  # type: ignore[assignment]
+    with pytest.raises(RetryLaterError):
+        _remember(store)
+    failing.fails = refuses_still
+    failing._connection.set_trace_callback(asked.append)
+    store.close()
+    assert any("user_version" in sql for sql in asked) is not refuses_still
+    assert Store.open(tmp_path / "state.sqlite3").rows("SELECT path FROM removals") == []
+
+
 def test_a_query_that_the_disk_refuses_is_to_be_tried_again(store: Store) -> None:
     fail(store, sqlite3.OperationalError("disk I/O error"))
     with pytest.raises(RetryLaterError, match="could not be read: disk I/O error"):
