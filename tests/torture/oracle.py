@@ -33,8 +33,8 @@ _WHOLE_TOKEN = re.compile(rb"(?<![\x80-\xff])K[0-9A-F]{10}")
 """A token as the damaged bytes hold it; in some code pages a byte beyond ASCII takes the next one with it."""
 _ABOVE = re.compile(r"(\d+) lines? before the table")
 _ENCODING = re.compile(r"encoding ([\w-]+)")
-_ALL_HEADER = "warning: there is no record in this file"
-"""Its one line became its header: its columns have those names, and it has no rows to show them."""
+_IN_HEADER = re.compile(r"warning: (there is no record in this file|header in lines)")
+"""Its first records became names of columns, which a file without rows, or with empty ones, does not show."""
 TOLD = "told: "
 """How a fault begins that the file's notes tell of: a record taken for the header, a warning."""
 _LINE = re.compile(rb"\r\n|\n|\r")
@@ -109,7 +109,7 @@ def _tokens(damaged: bytes, read: Read) -> Iterator[str]:
     lost = there - came - header
     above = _ABOVE.search(read.notes)
     if lost:
-        told = TOLD if _ALL_HEADER in read.notes or (above and lost.total() <= int(above[1])) else ""
+        told = TOLD if _IN_HEADER.search(read.notes) or (above and lost.total() <= int(above[1])) else ""
         yield f"{told}lost: {', '.join(lost.elements())}"
     doubled = came - most
     if doubled:
