@@ -11,7 +11,13 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PanicException
 
-from daemon.errors import ContractError, MedalliondError, RejectDataError, RetryLaterError, is_machine_fault
+from daemon.errors import (
+    ContractError,
+    MedalliondError,
+    RejectDataError,
+    RetryLaterError,
+    is_machine_fault_above_staged,
+)
 from daemon.pipeline.provenance import PROVENANCE, SOURCE_FILE, SOURCE_ROW
 from daemon.pipeline.transforms import Transform, where
 
@@ -47,7 +53,7 @@ def blaming(source: pl.LazyFrame, refine: Refine, what: str, folder: Path) -> It
     except MedalliondError:
         raise
     except (Exception, PanicException) as error:
-        if is_machine_fault(error):
+        if is_machine_fault_above_staged(error):
             raise RetryLaterError(f"{what}: {error}") from error
         message = f"{what}: {where(error, folder)}"
         if _fails_on_nothing(source, refine):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
-from polars.exceptions import PanicException
+from polars.exceptions import PanicException, PolarsError
 
 from daemon.catalog.columns import Candidates
 from daemon.catalog.promotion import (
@@ -26,6 +26,7 @@ from daemon.catalog.promotion import (
     following,
 )
 from daemon.catalog.transition import Layer, SourceFile
+from daemon.errors import RetryLaterError, gist
 from daemon.lake.generations import build_next, ensure_generation
 from daemon.lake.layout import Layout
 from daemon.pipeline.bronze import BronzeLayer
@@ -269,7 +270,10 @@ class _Promotion:
         )
 
     def _rows(self, source: LayerFile) -> Source:
-        """The rows of the layer below; few ones are read once, however often they are looked at."""
+        """The rows of the layer below; few ones are read once, however often they are looked at.
+
+        Raises RetryLaterError where the file cannot be read.
+        """
         if self._below is not None and self._below.content is not None:
             return self._below.content
         task = self.task
@@ -277,7 +281,12 @@ class _Promotion:
         if source.merged:
             return rows_of(folder, source)
         path = folder / source.name
-        return scan(path).collect(engine="in-memory") if _is_small(source) else path
+        if not _is_small(source):
+            return path
+        try:
+            return scan(path).collect(engine="in-memory")
+        except (PolarsError, PanicException, OSError) as error:
+            raise RetryLaterError(f"{path}: {gist(error)}") from error
 
     def _outcome(
         self,

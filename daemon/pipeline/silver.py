@@ -18,7 +18,7 @@ from daemon.errors import (
     RetryLaterError,
     SharedFileError,
     gist,
-    is_machine_fault,
+    is_machine_fault_above_staged,
 )
 from daemon.lake.generations import build_next
 from daemon.lake.parquet import PendingParquet, writing
@@ -208,7 +208,7 @@ class SilverLayer:
                 return rows, place, ()
             rewritten = _rewrite(place, published, lost)
         except DATA_ERRORS as error:
-            if is_machine_fault(error):
+            if is_machine_fault_above_staged(error):
                 raise RetryLaterError(f"{place.path}: {error}") from error
             raise ContractError(
                 f"{self._origin}: silver.dedup: the keys do not compare with those of earlier batches ({gist(error)}); "

@@ -11,7 +11,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from daemon.catalog.promotion import LayerFile
-from daemon.errors import RejectDataError, RetryLaterError, gist, is_machine_fault
+from daemon.errors import RejectDataError, RetryLaterError, gist, is_machine_fault_above_staged
 from daemon.lake.durable import remove_tree
 from daemon.lake.parquet import PendingParquet
 from daemon.lake.quarantine import write_quarantine
@@ -39,7 +39,7 @@ def data_errors(place: Place) -> Iterator[None]:
     try:
         yield
     except DATA_ERRORS as error:
-        if is_machine_fault(error):
+        if is_machine_fault_above_staged(error):
             raise RetryLaterError(f"{place.path}: {error}") from error
         raise RejectDataError(
             f"{place.layer} cannot be made: {gist(error)}", kind="refining_failed"

@@ -280,6 +280,26 @@ def test_a_value_that_does_not_fit_takes_its_record_to_quarantine(
     assert record["_source_row"] == 1
 
 
+@pytest.mark.parametrize("target", [Layer.BRONZE, Layer.SILVER, Layer.GOLD])
+def test_a_layer_file_that_cannot_be_read_is_not_the_datas_fault(world: World, target: Layer) -> None:
+    rules = contract(
+        bronze={"cast": {"v": "int64"}},
+        silver={"checks": [{"name": "some", "sql": "v > 0", "on_failure": "quarantine"}]},
+        gold={"sql": "SELECT *, v * 2 AS twice FROM silver"},
+    )
+    batch = world.stage("id,v\n1,2\n").items[0].transition.batch_id
+    for layer in (Layer.BRONZE, Layer.SILVER):
+        if target in layer.all_above:
+            world.climb(layer, rules, batch)
+    below = world.layout.generation(target.below, KEY, 1) / world.published[target.below][batch].name
+    sound = below.read_bytes()
+    below.write_bytes(sound[:4] + b"\xff" * (len(sound) - 12) + sound[-8:])
+    with pytest.raises(RetryLaterError, match="parquet: File out of specification"):
+        world.climb(target, rules, batch)
+    below.write_bytes(sound)
+    assert world.climb(target, rules, batch).items[0].transition.row_count_out == 1
+
+
 def test_the_reason_names_every_column_that_does_not_fit(world: World) -> None:
     batch = world.stage("a,b\nx,y\n").items[0].transition.batch_id
     (outcome,) = world.climb(
