@@ -24,7 +24,7 @@ def read_footer(path: Path) -> Struct:
         end = file.read()
         size, magic = unpack("<I4s", end) if len(end) == 8 else (0, b"")  # noqa: PLR2004 - as both take
         if magic != MAGIC or size > before:
-            raise ValueError(f"{path}: no Parquet footer")
+            raise ValueError("it has no Parquet footer")
         file.seek(before - size)
         try:
             return parse(file.read(size))
