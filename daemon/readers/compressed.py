@@ -6,6 +6,7 @@ Used by `read_delivery`.
 import bz2
 import gzip
 import lzma
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -31,6 +32,12 @@ _SUFFIXES = {
     Kind.BZ2: (".bz2",),
     Kind.XZ: (".xz",),
 }
+
+
+_TOLD_ELSEWHERE = 0xFFFF
+"""A zip64 archive says how many members it has in another place."""
+_LONGEST_END = 22 + (1 << 16)
+"""Bytes of the record at the end of a zip archive, with the longest comment."""
 
 
 class PackedError(Exception):
@@ -88,6 +95,10 @@ def unsound(source: Source) -> Refusal | None:
 def _listed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """What an archive holds. Raises PackedError when that is not to be unpacked."""
     inside = archive.infolist()
+    if _told(archive) not in {len(inside), _TOLD_ELSEWHERE}:
+        raise zipfile.BadZipFile(
+            "its directory breaks off"
+        )  # or is longer than it says: the library takes what it gets
     if len(inside) > MOST_MEMBERS:
         raise PackedError(
             "too_large", f"this zip archive holds {len(inside)} files; at most {MOST_MEMBERS} are unpacked"
@@ -95,6 +106,16 @@ def _listed(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     if any(info.flag_bits & 1 for info in inside):
         raise PackedError("encrypted", "this zip archive is protected by a password; send it without one")
     return inside
+
+
+def _told(archive: zipfile.ZipFile) -> int:
+    """How many members the record at an archive's end tells of (APPNOTE 4.3.16: two bytes, ten after its signature)."""
+    file = archive.fp
+    if file is None:
+        raise zipfile.BadZipFile("it is closed")
+    file.seek(-min(_LONGEST_END, file.seek(0, os.SEEK_END)), os.SEEK_END)
+    _, _, end = file.read().rpartition(b"PK\x05\x06")
+    return int.from_bytes(end[6:8], "little")
 
 
 def _members(source: Source, archive: zipfile.ZipFile, scratch: Path, stem: str) -> Iterator[Source]:

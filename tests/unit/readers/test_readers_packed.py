@@ -160,6 +160,18 @@ def test_an_archive_named_as_careful_has_its_members_read_carefully(read: Read) 
     assert "record by record" in outcome.delivery.notes["all.zip!a.csv"]
 
 
+def test_a_zip_archive_whose_directory_breaks_off_is_damaged(read: Read) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.csv", "a,b\n1,2\n")
+        archive.writestr("b.csv", "a,b\n3,4\n")
+    content = packed.getvalue()
+    comment = content.index(b"PK\x01\x02") + 32
+    outcome = read({"two.zip": content[:comment] + b"\xff" + content[comment + 1 :]})
+    assert outcome.refusal.kind == "incomplete"
+    assert outcome.rows == []
+
+
 def test_a_zip_archive_whose_directory_points_nowhere_is_damaged_and_not_the_machine_at_fault(
     read: Read,
 ) -> None:
