@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from daemon_process import drain, medalliond, running
+from daemon_process import drain, medalliond, running, wait_for
 from test_kill import drop, prepare, quarantined, rows
 
 ROUNDS = 3
@@ -39,6 +39,8 @@ def test_a_backup_under_load_proves_and_carried_on_ends_as_the_original(tmp_path
     with running(root) as daemon:
         for number, backup in enumerate(backups):
             drop(root, outside, iter(range(number * ROUND_FILES, (number + 1) * ROUND_FILES)))
+            if number:  # the first one may be of a root that has taken nothing yet
+                wait_for(lambda: taken(root), 30, daemon.log_path.read_text)
             tool(root, "backup", str(backup))
         assert daemon.stop() == 0
     assert drain(root) == 0
