@@ -105,7 +105,7 @@ def _rows(gold: Path) -> int:
 
 
 def _changed_at(folder: str) -> int:
-    """When names last came or went in a folder, 0 where there is none; a tenth of the cost of listing it.
+    """When names last came or went in a folder, 0 where there is none; a fifth of the cost of listing it.
 
     Before Linux 6.13 two changes within 4 ms may look like one: a root that waits 60 s for its last file is one of those.
     """

@@ -52,8 +52,8 @@ def _rebuild_reject(reason: str, kind: str) -> RejectDataError:
     return RejectDataError(reason, kind=kind)
 
 
-_DAMAGED_PARQUET = re.compile(r"^parquet: |Parquet footer")
-"""How Polars, and our own look at footers, say that a Parquet file is none, or damaged."""
+_DAMAGED_PARQUET = ("parquet: ", "it has no Parquet footer", "a Parquet footer ")
+"""How Polars, and our own look at footers, begin to say that a Parquet file is none, or damaged."""
 _OS_ERROR_IN_TEXT = re.compile(r"\(os error (\d+)\)")
 
 
@@ -80,4 +80,4 @@ def is_machine_fault(error: BaseException) -> bool:
 
 def is_machine_fault_above_staged(error: BaseException) -> bool:
     """The same where what is read are layer files: they are our own, and one that is damaged is not the data's fault."""
-    return is_machine_fault(error) or _DAMAGED_PARQUET.search(gist(error)) is not None
+    return is_machine_fault(error) or gist(error).startswith(_DAMAGED_PARQUET)

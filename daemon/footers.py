@@ -29,7 +29,7 @@ def read_footer(path: Path) -> Struct:
         try:
             return parse(file.read(size))
         except RecursionError as error:
-            raise ValueError(f"{path}: values within values without end") from error
+            raise ValueError("a Parquet footer that holds values within values without end") from error
 
 
 def footer_bytes(footer: Struct) -> bytes:

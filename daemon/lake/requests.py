@@ -63,7 +63,7 @@ def clear(layout: Layout, request_id: str) -> None:
 def _read(layout: Layout, name: str) -> Request | Answer:
     try:
         return Request.model_validate_json(_path(layout, name).read_bytes())
-    except (ValidationError, json.JSONDecodeError, PermissionError) as error:
+    except (ValidationError, json.JSONDecodeError, PermissionError, IsADirectoryError) as error:
         return Answer(request_id=name, accepted=False, message=f"this request cannot be read: {error}")
 
 

@@ -233,7 +233,11 @@ def _remove_empty(folder: Path) -> None:
     try:
         folder.rmdir()
     except OSError as error:
-        if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
+        if error.errno not in {
+            errno.ENOTEMPTY,
+            errno.ENOENT,
+            errno.ENOTDIR,
+        }:  # a stray file is nobody's claim
             raise
 
 

@@ -1,5 +1,6 @@
 """The service's own decisions, over parts that do as the test says."""
 
+import errno
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,17 @@ def test_a_drain_does_not_end_between_a_claim_and_what_follows_from_it(tmp_path:
     )
     Service(Settings(root=tmp_path))._watch_drain(cast("Parts", parts), lambda _: None)
     assert not chain.to_do
+
+
+def test_a_drain_that_could_not_read_what_people_ask_for_says_that_something_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Layout) -> list[object]:
+        raise OSError(errno.EIO, "refused")
+
+    assert Service(Settings(root=tmp_path)).drain(lambda _: None) == 0
+    monkeypatch.setattr("daemon.scheduling.requests.waiting", refused)
+    assert Service(Settings(root=tmp_path)).drain(lambda _: None) == 3
 
 
 @pytest.mark.parametrize("left", ["data/.generations/gold/sales/orders/1", "landing/.claimed/batch"])

@@ -60,9 +60,8 @@ class Store:
     def close(self) -> None:
         """Close the connection; the last one to close folds the WAL into the file, what is in doubt written over first."""
         with self._lock:
-            with suppress(
-                sqlite3.DatabaseError
-            ):  # where the disk refuses that as well, the next start writes it anew
+            # where the disk refuses that as well, the next start writes it anew
+            with suppress(sqlite3.DatabaseError):
                 self._settle()
             self._connection.close()
 

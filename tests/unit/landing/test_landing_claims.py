@@ -178,9 +178,10 @@ def test_a_folder_that_was_emptied_as_landing_went_away_is_removed_once_it_is_ba
     layout: Layout, claims: Claims, file: Path
 ) -> None:
     (batch_id,) = claims.claim({KEY: [ready(file)]}, NOW).values()
+    (layout.landing / ".claimed/stray").touch()  # of somebody else, and no reason to claim nothing more
     layout.claimed("emptied").mkdir()  # its files came to rest, and then it could not be removed
     assert not claims.give_back_forgotten()
-    assert [path.name for path in (layout.landing / ".claimed").iterdir()] == [batch_id]
+    assert {path.name for path in (layout.landing / ".claimed").iterdir()} == {batch_id, "stray"}
 
 
 def test_a_claimed_folder_whose_sync_failed_is_made_anew_before_a_sync_is_trusted(

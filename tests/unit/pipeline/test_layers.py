@@ -24,6 +24,7 @@ from daemon.catalog.promotion import (
 )
 from daemon.catalog.transition import Layer, LayerTransitionLog
 from daemon.errors import ContractError, RejectDataError, RetryLaterError
+from daemon.lake.durable import remove_leftovers
 from daemon.lake.generations import ensure_generation
 from daemon.lake.layout import Layout
 from daemon.lake.lineage import read_transition, transition_path
@@ -485,6 +486,22 @@ def test_gold_sql_that_aggregates_is_told_to_be_a_model(world: World) -> None:
     outcome = world.to_silver("code\n1\n1\n", rules)
     with pytest.raises(ContractError, match="write a gold model"):
         world.climb(Layer.GOLD, rules, outcome.items[0].transition.batch_id)
+
+
+def test_what_a_models_sql_spills_lies_beside_its_file_where_a_start_removes_it(world: World) -> None:
+    world.to_silver("k\na\n", contract())
+    inputs = (ModelInput(Layer.SILVER, KEY, 1, tuple(world.published[Layer.SILVER].values())),)
+    key = TableKey("sales", "spills")
+    ensure_generation(world.layout, Layer.GOLD, key, 1)
+    sql = "SELECT current_setting('temp_directory') AS place FROM silver.orders"
+    refresh_model(
+        ModelTask(world.root, key, "t", "b", NOW, contract(model={"sql": sql}), inputs, 1), lambda: NOW
+    )
+    folder = world.layout.generation(Layer.GOLD, key, 1)
+    place = Path(pl.read_parquet(folder / "spills.parquet")["place"][0])
+    assert place.parent == folder
+    place.mkdir()  # as a worker leaves it that is killed
+    assert remove_leftovers(folder) == 1
 
 
 def test_a_model_joins_and_aggregates_and_says_what_it_was_made_from(world: World) -> None:
